@@ -1,0 +1,48 @@
+# What there is to run. Everything installs into .venv of this folder; nothing else is touched.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "atd needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.user: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,parquet,s3]' --group dev
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV)/.user ## the whole story on this machine: publish, discover by handle, prove, load
+	@$(BIN)/atd demo
+
+.PHONY: test
+test: $(VENV)/.dev ## the test suite, with the reference PDS and PLC directory
+	$(BIN)/python tests/reference/install.py
+	ATD_REQUIRE_REFERENCE=1 $(PYTEST)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/.dev ## the benchmarks: ratios against a peer in the same run
+	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+.PHONY: clean
+clean: ## remove what make installed and what tests left
+	rm -rf $(VENV) tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
