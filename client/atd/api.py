@@ -1,0 +1,158 @@
+"""The daemon's HTTP contract as data: both sides of the socket import it.
+
+What belongs here: the table of endpoints, the headers that every request and answer carries, the
+table from error class to HTTP status, and the form of an error on the wire. No I/O. The inputs and
+outputs themselves are described by the lexicons of the same names (``lexicons/network/atd/``).
+
+An endpoint is served at ``/xrpc/NSID``: a *query* by GET with parameters, a *procedure* by POST with
+a JSON body. A streaming procedure answers ``application/jsonl``, one event a line::
+
+    {"progress": {…}}      how far it is (throttled; lines may be dropped)
+    {"step": {…}}          something that happened, once, in order
+    {"result": {…}}        the last line of a success
+    {"error": …, "message": …, "nextStep": …}     the last line of a failure
+
+An empty line says only that the daemon is still at it. A stream that ends without a result or an
+error was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from atd import errors
+
+PREFIX: Final = "/xrpc/"
+JSON: Final = "application/json"
+JSONL: Final = "application/jsonl"
+SHARD: Final = "application/x-tar"
+
+VERSION_HEADER: Final = "Atd-Version"
+SETTINGS_HEADER: Final = "Atd-Settings"
+OFFLINE_HEADER: Final = "Atd-Offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One query or procedure.
+
+    ``output`` is the media type of a success. ``any_version`` marks those that answer a client of
+    another version or other settings: what is needed to see and stop such a daemon.
+    """
+
+    nsid: str
+    kind: Literal["query", "procedure"]
+    output: str = JSON
+    any_version: bool = False
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the answer is a stream of events."""
+        return self.output == JSONL
+
+    @property
+    def path(self) -> str:
+        """The path below the server's root."""
+        return PREFIX + self.nsid
+
+
+GET_STATUS: Final = Endpoint("network.atd.daemon.getStatus", "query", any_version=True)
+STOP: Final = Endpoint("network.atd.daemon.stop", "procedure", any_version=True)
+
+LOGIN: Final = Endpoint("network.atd.account.login", "procedure")
+LOGOUT: Final = Endpoint("network.atd.account.logout", "procedure")
+LIST_ACCOUNTS: Final = Endpoint("network.atd.account.list", "query")
+
+LIST_DATASETS: Final = Endpoint("network.atd.catalog.listDatasets", "query")
+SEARCH_DATASETS: Final = Endpoint("network.atd.catalog.searchDatasets", "query")
+GET_DATASET: Final = Endpoint("network.atd.catalog.getDataset", "query")
+GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
+VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
+
+PULL: Final = Endpoint("network.atd.store.pull", "procedure", JSONL)
+LOCATE_SHARD: Final = Endpoint("network.atd.store.locateShard", "procedure")
+GET_SHARD: Final = Endpoint("network.atd.store.getShard", "query", SHARD)
+
+BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")
+COMMIT: Final = Endpoint("network.atd.publishing.commit", "procedure", JSONL)
+ABANDON: Final = Endpoint("network.atd.publishing.abandon", "procedure")
+UNPUBLISH: Final = Endpoint("network.atd.publishing.unpublish", "procedure", JSONL)
+
+HOST_INIT: Final = Endpoint("network.atd.host.init", "procedure")
+HOST_STATUS: Final = Endpoint("network.atd.host.getStatus", "query")
+HOST_BACKUP: Final = Endpoint("network.atd.host.backup", "procedure")
+
+ENDPOINTS: Final[Mapping[str, Endpoint]] = {
+    endpoint.nsid: endpoint
+    for endpoint in (
+        GET_STATUS,
+        STOP,
+        LOGIN,
+        LOGOUT,
+        LIST_ACCOUNTS,
+        LIST_DATASETS,
+        SEARCH_DATASETS,
+        GET_DATASET,
+        GET_RELEASE,
+        VERIFY,
+        PULL,
+        LOCATE_SHARD,
+        GET_SHARD,
+        BEGIN,
+        COMMIT,
+        ABANDON,
+        UNPUBLISH,
+        HOST_INIT,
+        HOST_STATUS,
+        HOST_BACKUP,
+    )
+}
+
+STATUSES: Final[Mapping[type[errors.AtdError], int]] = {
+    errors.AtdError: 500,
+    errors.LocalError: 400,
+    errors.LoginRefused: 401,
+    errors.StorageFault: 507,
+    errors.Busy: 409,
+    errors.NeedsConsent: 428,
+    errors.TooLarge: 413,
+    errors.Conflict: 409,
+    errors.BadSettings: 500,
+    errors.RemoteError: 502,
+    errors.Absent: 404,
+    errors.AccountInactive: 410,
+    errors.Unreachable: 504,
+    errors.RateLimited: 429,
+    errors.Offline: 503,
+    errors.DaemonError: 500,
+    errors.DaemonMismatch: 409,
+}
+
+
+def status_of(error: errors.AtdError) -> int:
+    """The HTTP status of ``error``: that of its nearest class in `STATUSES`."""
+    return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
+
+
+def error_to_wire(error: errors.AtdError) -> dict[str, Any]:
+    """The XRPC error object of ``error``, with ``retryAfter`` (seconds) where it is known."""
+    wire: dict[str, Any] = dict(error.to_wire())
+    if isinstance(error, errors.RateLimited) and error.retry_after_s is not None:
+        wire["retryAfter"] = round(error.retry_after_s)
+    return wire
+
+
+def error_from_wire(value: Mapping[str, Any]) -> errors.AtdError:
+    """The error that came over the wire; a name that is not of the tree gives DaemonError."""
+    step = value.get("nextStep")
+    found = errors.rebuild(
+        str(value.get("error", "")),
+        str(value.get("message", "the daemon gave no reason")),
+        step if isinstance(step, str) and step else None,
+    )
+    wait = value.get("retryAfter")
+    if isinstance(found, errors.RateLimited) and isinstance(wait, int):
+        found.retry_after_s = float(wait)
+    return found

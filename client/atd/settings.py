@@ -1,0 +1,363 @@
+"""Where atd keeps its things and how it reaches the network: settings with their origin.
+
+What belongs here: every setting that a user can give, each as one row of `KNOBS`, and the folders
+that follow from them. This is the only reader of the environment and of ``config.toml``, for the
+library, the command and the daemon alike.
+
+Rules. The environment wins over the configuration file, which wins over the default. A value that
+cannot be used is `BadSettings`, and names the variable or the file, the value, and the form that
+was expected. Nothing is created by reading settings; `Settings.prepare` creates the folders, for
+their owner alone.
+
+Folders. With ``ATD_HOME`` everything lives below it (``config.toml``, ``state/``, ``cache/``,
+``run/``). Without it the XDG folders are used; the runtime folder is ``XDG_RUNTIME_DIR``, else
+``/run/user/UID`` where that is ours (so that cron and the shell meet the same daemon), else
+``/tmp/atd-UID``. The kernel takes socket paths of about 107 bytes: a longer one moves below the
+runtime folder, under a hash of the home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from atd.errors import BadSettings, StorageFault
+
+MAX_SOCKET_PATH_BYTES: Final = 100
+DEFAULT: Final = "default"
+
+Parser = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One setting: its name in ``config.toml``, its variable, and how a value is read.
+
+    ``parse`` takes a string (environment) or a TOML value and raises ValueError for anything else;
+    ``form`` says in words what it takes.
+    """
+
+    name: str
+    variable: str
+    default: Any
+    form: str
+    parse: Parser
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One setting as ``atd config`` shows it."""
+
+    name: str
+    variable: str
+    value: str
+    origin: str
+
+
+def split_host_port(text: str) -> tuple[str, int]:
+    """The host (no brackets) and port of a ``host:port``; ValueError where it is not one."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
+    if match is None or not 0 < int(match[3]) < 65536:
+        raise ValueError(text)
+    return (match[1] or match[2]).lower(), int(match[3])
+
+
+def _host_port(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    host, port = split_host_port(value.strip())
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_ports(value: Any) -> frozenset[str]:
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise ValueError(value)
+    return frozenset(_host_port(part) for part in value)
+
+
+def _origin_url(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    url = value.strip().rstrip("/")
+    parts = urlsplit(url)
+    bad = parts.query or parts.fragment or parts.username is not None or not parts.hostname
+    if parts.scheme not in ("http", "https") or bad or re.search(r"[\s\x00-\x1f]", url):
+        raise ValueError(value)
+    _ = parts.port  # urlsplit checks the range only when asked
+    return url
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "on": True}
+    words |= {"0": False, "false": False, "no": False, "off": False}
+    if not isinstance(value, str) or value.strip().lower() not in words:
+        raise ValueError(value)
+    return words[value.strip().lower()]
+
+
+_URL_FORM = "an http(s) URL such as https://plc.directory"
+_ADDRESS_FORM = "host:port, such as 127.0.0.1:5353"
+
+KNOBS: Final = (
+    Knob("plc_url", "ATD_PLC_URL", "https://plc.directory", _URL_FORM, _origin_url),
+    Knob("dns_server", "ATD_DNS_SERVER", None, _ADDRESS_FORM, _host_port),
+    Knob(
+        "allow_hosts",
+        "ATD_ALLOW_HOSTS",
+        frozenset(),
+        "a list of host:port (with commas between them in the environment)",
+        _host_ports,
+    ),
+    Knob("offline", "ATD_OFFLINE", False, "1 or 0 (true or false in the file)", _flag),
+    Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, _URL_FORM, _origin_url),
+    Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", _ADDRESS_FORM, _host_port),
+)
+
+FOLDER_VARIABLES: Final = (
+    "ATD_HOME",
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+)
+VARIABLES: Final = (*FOLDER_VARIABLES, *(knob.variable for knob in KNOBS))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a user can set, as it applies to this process. Made by `Settings.load`.
+
+    Addresses are normalised ``host:port`` strings (IPv6 in brackets, lower case); URLs have no
+    trailing slash.
+    """
+
+    config_dir: Path
+    state_dir: Path
+    cache_dir: Path
+    run_dir: Path
+    socket_path: Path
+    plc_url: str
+    dns_server: str | None
+    allow_hosts: frozenset[str]
+    offline: bool
+    s3_endpoint: str | None
+    host_listen: str
+    home_origin: str = DEFAULT
+    origins: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment and the configuration file.
+
+        Args:
+            environ: the variables to read; this process's own where it is None.
+
+        Raises:
+            BadSettings: a value cannot be used, or the file has a key that is not a setting.
+            StorageFault: the configuration file is there and cannot be read.
+        """
+        env = os.environ if environ is None else environ
+        folders = _folders(env)
+        config_file = folders["config_dir"] / "config.toml"
+        table = _read_table(config_file)
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for knob in KNOBS:
+            values[knob.name], origins[knob.name] = _value(knob, env, table, config_file)
+        home = "environment ATD_HOME" if env.get("ATD_HOME") else DEFAULT
+        merged: dict[str, Any] = {**folders, **values}
+        read = {name: env[name] for name in VARIABLES if name in env}
+        return cls(**merged, home_origin=home, origins=origins, variables=read)
+
+    @property
+    def config_file(self) -> Path:
+        """``config.toml``, which need not exist."""
+        return self.config_dir / "config.toml"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the running daemon for its whole life; beside the state that it guards."""
+        return self.state_dir / "daemon.lock"
+
+    @property
+    def daemon_file(self) -> Path:
+        """``daemon.json``: what the running daemon says of itself."""
+        return self.run_dir / "daemon.json"
+
+    @property
+    def log_file(self) -> Path:
+        """The daemon's log."""
+        return self.state_dir / "daemon.log"
+
+    def digest(self) -> str:
+        """A hash of every setting that changes what a daemon does (hex, 32 characters).
+
+        A client and a daemon that differ here must not be mixed. ``offline`` is left out: it is
+        the client's, and travels with each request.
+        """
+        said: dict[str, Any] = {knob.name: getattr(self, knob.name) for knob in KNOBS}
+        said["allow_hosts"] = sorted(self.allow_hosts)
+        del said["offline"]
+        said["folders"] = [str(self.config_dir), str(self.state_dir), str(self.cache_dir)]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+    def child_environ(self) -> dict[str, str]:
+        """The environment of a daemon that is to have these settings.
+
+        This process's own, with every variable that settings are read from as it was when these
+        were read. The daemon itself is never started offline: that is each caller's choice.
+        """
+        kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        return kept | dict(self.variables) | {"ATD_OFFLINE": "0"}
+
+    def described(self) -> tuple[Described, ...]:
+        """Every setting with its value and its origin, folders first."""
+        rows = [
+            Described(name, "ATD_HOME", str(getattr(self, name)), self.home_origin)
+            for name in ("config_dir", "state_dir", "cache_dir", "run_dir", "socket_path")
+        ]
+        for knob in KNOBS:
+            value = getattr(self, knob.name)
+            text = ",".join(sorted(value)) if isinstance(value, frozenset) else value
+            shown = "" if text is None else str(text)
+            origin = self.origins.get(knob.name, DEFAULT)
+            rows.append(Described(knob.name, knob.variable, shown, origin))
+        return tuple(rows)
+
+    def prepare(self) -> None:
+        """Create the folders, readable by their owner alone.
+
+        Raises:
+            StorageFault: a folder cannot be made or written, or the runtime folder is not ours.
+        """
+        for folder in (self.config_dir, self.state_dir, self.cache_dir, self.run_dir):
+            _make_private(folder)
+        _make_private(self.socket_path.parent)
+        for folder in (self.run_dir, self.socket_path.parent):
+            _check_private(folder)
+
+
+def _value(
+    knob: Knob, env: Mapping[str, str], table: Mapping[str, Any], file: Path
+) -> tuple[Any, str]:
+    """The value of one setting and where it came from."""
+    if env.get(knob.variable):
+        raw, origin = env[knob.variable], f"environment {knob.variable}"
+    elif knob.name in table:
+        raw, origin = table[knob.name], f"config file {file}"
+    else:
+        return knob.default, DEFAULT
+    try:
+        return knob.parse(raw), origin
+    except ValueError:
+        where = knob.variable if origin.startswith("environment") else f"{knob.name} in {file}"
+        raise BadSettings(f"{where} should be {knob.form}, but is {raw!a}") from None
+
+
+def _read_table(file: Path) -> dict[str, Any]:
+    """The configuration file as a table; empty where there is none."""
+    try:
+        text = file.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{file} should be TOML in UTF-8: {error.reason}") from None
+    except OSError as error:
+        raise StorageFault(f"cannot read the configuration file {file}: {error.strerror}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file} should be TOML: {error}") from None
+    known = {knob.name for knob in KNOBS}
+    for key in table:
+        if key not in known:
+            raise BadSettings(f"{file} has {key!a}, expected one of {', '.join(sorted(known))}")
+    return table
+
+
+def _folders(env: Mapping[str, str]) -> dict[str, Path]:
+    """The four folders and the socket's path."""
+    runtime = _runtime_folder(env)
+    if env.get("ATD_HOME"):
+        home = Path(os.path.abspath(os.path.expanduser(env["ATD_HOME"])))
+        run = home / "run"
+        folders = {
+            "config_dir": home,
+            "state_dir": home / "state",
+            "cache_dir": home / "cache",
+            "run_dir": run,
+        }
+    else:
+        user = Path(env["HOME"]) if env.get("HOME") else Path(os.path.expanduser("~"))
+        run = runtime / "atd"
+        folders = {
+            "config_dir": _xdg(env, "XDG_CONFIG_HOME", user / ".config") / "atd",
+            "state_dir": _xdg(env, "XDG_STATE_HOME", user / ".local" / "state") / "atd",
+            "cache_dir": _xdg(env, "XDG_CACHE_HOME", user / ".cache") / "atd",
+            "run_dir": run,
+        }
+    socket_path = run / "daemon.sock"
+    if len(os.fsencode(socket_path)) > MAX_SOCKET_PATH_BYTES:
+        mark = hashlib.sha256(os.fsencode(folders["state_dir"])).hexdigest()[:16]
+        socket_path = runtime / f"atd-{mark}" / "daemon.sock"
+    return folders | {"socket_path": socket_path}
+
+
+def _xdg(env: Mapping[str, str], variable: str, default: Path) -> Path:
+    """An XDG base folder; the specification says to ignore one that is not absolute."""
+    value = env.get(variable, "")
+    return Path(value) if os.path.isabs(value) else default
+
+
+def _runtime_folder(env: Mapping[str, str]) -> Path:
+    value = env.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(value) and len(os.fsencode(value)) <= 60:
+        return Path(value)
+    usual = Path(f"/run/user/{os.getuid()}")
+    try:
+        if os.stat(usual).st_uid == os.getuid():
+            return usual
+    except OSError:
+        pass
+    # A fixed place, not tempfile's: processes with different TMPDIRs must meet. It is made 0700
+    # and refused where another user got there first (`_check_private`).
+    return Path(f"/tmp/atd-{os.getuid()}")  # noqa: S108
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFault(f"cannot create the folder {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageFault(f"the folder {folder} cannot be written by this user")
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse a runtime folder that another user owns, or could read or change."""
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise StorageFault(
+            f"the runtime folder {folder} should be a folder of user {os.getuid()}, "
+            f"but belongs to user {found.st_uid}"
+        )
+    if found.st_mode & 0o077:
+        try:
+            os.chmod(folder, 0o700)
+        except OSError as error:
+            raise StorageFault(f"cannot close {folder} to others: {error.strerror}") from None
