@@ -1,0 +1,123 @@
+"""CAR files, version 1: a bag of blocks in which every block is what its CID says.
+
+Read: header ``{"roots": [...], "version": 1}``, then blocks, each ``length | CID | bytes``. Nothing
+comes out of `read_car` unless every block hashed to its CID. Duplicate and unneeded blocks are
+legal, so a file cut at a block's end still reads; what is missing shows when it is needed.
+
+Source: ipld.io/specs/transport/car/carv1; block CIDs as atproto.com/specs/repository demands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from atd.errors import ProofError
+from atd.protocol.cbor import Cid, Value, decode, encode
+from atd.protocol.syntax import quote
+
+__all__ = ["MAX_CAR_BYTES", "Car", "read_car", "write_car"]
+
+MAX_CAR_BYTES: Final = 1 << 30
+_PREFIX: Final = b"\x01\x71\x12\x20"
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """The roots that the file names and its blocks; each block has the CID it is filed under."""
+
+    roots: tuple[Cid, ...]
+    blocks: Mapping[Cid, bytes]
+
+
+def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
+    """Read a whole CAR file and hash every block.
+
+    Args:
+        data: the file.
+        max_bytes: refuse a larger file before looking at it.
+
+    Raises:
+        ProofError: too large, cut short, malformed, or a block is not what its CID says.
+    """
+    if len(data) > max_bytes:
+        raise ProofError(f"CAR of {len(data)} bytes, at most {max_bytes} are accepted")
+    size, at = _varint(data, 0)
+    roots = _roots(data[at : at + size])
+    at += size
+    blocks: dict[Cid, bytes] = {}
+    end = len(data)
+    while at < end:
+        start = at
+        size = data[at]
+        at += 1
+        if size >= 128:
+            size, at = _varint(data, start)
+        if size > end - at:
+            raise ProofError(
+                f"CAR cut short: block at byte {start} has {size} bytes, {end - at} left"
+            )
+        middle, stop = at + 36, at + size
+        name, block = data[at:middle], data[middle:stop]
+        if size < 36 or name[:4] != _PREFIX:
+            raise ProofError(
+                f"CAR block at byte {start} has no CID of version 1, dag-cbor and SHA-256, but"
+                f" {quote(name)}"
+            )
+        if sha256(block).digest() != name[4:]:
+            raise ProofError(f"CAR block at byte {start} does not hash to its CID {Cid(name)}")
+        blocks[Cid(name)] = block
+        at = stop
+    return Car(roots, blocks)
+
+
+def _roots(header: bytes) -> tuple[Cid, ...]:
+    try:
+        value = decode(header, max_depth=4)
+    except ProofError as error:
+        raise ProofError(f"CAR header: {error}") from None
+    if not isinstance(value, dict) or value.keys() != {"roots", "version"}:
+        raise ProofError(f"CAR header has not exactly roots and version: {quote(value)}")
+    roots, version = value["roots"], value["version"]
+    if version != 1 or version is True or not isinstance(roots, list):
+        raise ProofError(f"CAR header is not of version 1 with a list of roots: {quote(value)}")
+    found = tuple(root for root in roots if isinstance(root, Cid))
+    if len(found) != len(roots):
+        raise ProofError(f"CAR header names a root that is no CID: {quote(value)}")
+    return found
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The unsigned LEB128 number at ``at`` and where it ends; at most 4 bytes, shortest form."""
+    number = 0
+    for index in range(4):
+        if at + index >= len(data):
+            raise ProofError(f"CAR cut short at byte {len(data)}, within a length")
+        byte = data[at + index]
+        number |= (byte & 127) << 7 * index
+        if byte < 128:
+            if byte == 0 and index:
+                break
+            return number, at + index + 1
+    raise ProofError(f"CAR length at byte {at} is too large or not in its shortest form")
+
+
+def write_car(root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> bytes:
+    """A CAR file with one root and ``blocks`` in the order given."""
+    roots: list[Value] = [root]
+    header = encode({"roots": roots, "version": 1})
+    parts = [_length(len(header)), header]
+    for cid, block in blocks:
+        parts += (_length(36 + len(block)), cid.bytes, block)
+    return b"".join(parts)
+
+
+def _length(number: int) -> bytes:
+    parts = bytearray()
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
