@@ -2,7 +2,7 @@
 
 Belongs here: every rule about a *string* of ours, each as a function that returns the string or
 raises `atd.errors.InvalidSyntax`. NSIDs of record types are spelt here and nowhere else, so that
-a change of domain stays one line. Knows nothing of records, and imports only the error tree.
+a change of domain stays one line. Knows nothing of records.
 
 Everything is matched with ``fullmatch``: ``match("^…$")`` accepts a trailing newline.
 """
@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from atd.errors import InvalidSyntax
+from atd.protocol.syntax import quote
 
 GROUP: Final = "network.atd"
 SCHEMA: Final = f"{GROUP}.schema"
@@ -42,7 +43,7 @@ def check_name(text: str) -> str:
     """The data set name ``text``: ``[a-z0-9][a-z0-9._-]{0,127}``, such as ``com.lecun.mnist``."""
     if not _NAME.fullmatch(text):
         raise InvalidSyntax(
-            f"expected a data set name, found {_shown(text)}",
+            f"expected a data set name, found {quote(text)}",
             next_step="use 1 to 128 of a-z 0-9 . _ - and start with a letter or a digit",
         )
     return text
@@ -52,7 +53,7 @@ def check_split(text: str) -> str:
     """The split name ``text``, such as ``train``: as a data set name, 64 characters at most."""
     if not _SPLIT.fullmatch(text):
         raise InvalidSyntax(
-            f"expected the name of a split, found {_shown(text)}",
+            f"expected the name of a split, found {quote(text)}",
             next_step="use 1 to 64 of a-z 0-9 . _ - and start with a letter or a digit",
         )
     return text
@@ -62,7 +63,7 @@ def check_version(text: str) -> str:
     """The version ``text``: semver 2.0.0 without build metadata (``+…`` is no record key)."""
     if len(text) > 64 or not _VERSION.fullmatch(text):
         raise InvalidSyntax(
-            f"expected a version such as 1.0.0 or 2.1.0-rc.1, found {_shown(text)}",
+            f"expected a version such as 1.0.0 or 2.1.0-rc.1, found {quote(text)}",
             next_step="write MAJOR.MINOR.PATCH, with an optional -PRERELEASE and no +BUILD",
         )
     return text
@@ -92,7 +93,7 @@ def split_versioned_key(rkey: str) -> tuple[str, str]:
     """``name`` and ``version`` out of the record key ``name:version``."""
     name, colon, version = rkey.partition(":")
     if not colon:
-        raise InvalidSyntax(f"expected a record key NAME:VERSION, found {_shown(rkey)}")
+        raise InvalidSyntax(f"expected a record key NAME:VERSION, found {quote(rkey)}")
     return check_name(name), check_version(version)
 
 
@@ -103,7 +104,7 @@ def check_relative(text: str) -> str:
     """
     if len(text) > 512 or not _RELATIVE.fullmatch(text):
         raise InvalidSyntax(
-            f"expected a relative name such as train-00000.tar, found {_shown(text)}",
+            f"expected a relative name such as train-00000.tar, found {quote(text)}",
             next_step="use segments of A-Z a-z 0-9 . _ + = @ ~ - joined by / and no leading dot",
         )
     return text
@@ -119,12 +120,12 @@ def check_url(text: str, *, base: bool = False) -> str:
     """
     if len(text) > 2048 or not _URL.fullmatch(text) or not _has_host(text):
         raise InvalidSyntax(
-            f"expected an http(s) URL, found {_shown(text)}",
+            f"expected an http(s) URL, found {quote(text)}",
             next_step="write https://HOST/PATH: percent-encoded, no user, no {…}, no #fragment",
         )
     if base and (not text.endswith("/") or "?" in text):
         raise InvalidSyntax(
-            f"expected a base URL that ends in / and has no query, found {_shown(text)}"
+            f"expected a base URL that ends in / and has no query, found {quote(text)}"
         )
     return text
 
@@ -142,8 +143,3 @@ def _has_host(url: str) -> bool:
 def is_url(text: str) -> bool:
     """Whether ``text`` has a scheme, and so is an address of its own rather than a relative one."""
     return "://" in text
-
-
-def _shown(text: str, limit: int = 80) -> str:
-    """``text`` quoted for a message: printable ASCII only, and never long."""
-    return ascii(text if len(text) <= limit else text[:limit] + "…")

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final, Self
 
 from atd.errors import LocalError
 from atd.names import SCHEMA
+from atd.protocol.syntax import quote
 from atd.schema import limits
 from atd.schema.kinds import (
     Array,
@@ -50,9 +51,30 @@ from atd.schema.kinds import (
 from atd.schema.limits import MAX_DEPTH, MAX_FIELDS, Reader
 
 __all__ = [
-    *("Array", "Audio", "Bool", "Box", "Bytes", "Dim", "Float", "Image", "Int", "Json", "Kind"),
-    *("Label", "List", "Media", "String", "Struct", "Text", "Timestamp", "Video"),
-    *("KINDS", "Field", "Schema", "read_field", "read_kind"),
+    "KINDS",
+    "Array",
+    "Audio",
+    "Bool",
+    "Box",
+    "Bytes",
+    "Dim",
+    "Field",
+    "Float",
+    "Image",
+    "Int",
+    "Json",
+    "Kind",
+    "Label",
+    "List",
+    "Media",
+    "Schema",
+    "String",
+    "Struct",
+    "Text",
+    "Timestamp",
+    "Video",
+    "read_field",
+    "read_kind",
 ]
 
 _SEMANTIC_KEYS = frozenset({"description", "unit", "aliases"})
@@ -211,7 +233,7 @@ def read_kind(value: Reader) -> Kind:
     name = value.text("$type")
     kind = KINDS.get(name.removeprefix(f"{SCHEMA}#"))
     if kind is None or not name.startswith(f"{SCHEMA}#"):
-        raise value.fault(f"expected a kind that this version knows, found {limits.shown(name)}")
+        raise value.fault(f"expected a kind that this version knows, found {quote(name)}")
     with value.faults():
         return kind.read(value)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from atd.errors import InvalidSyntax, LexiconError, LocalError
 from atd.names import MAX_INTEGER
+from atd.protocol.syntax import quote
 
 MAX_DEPTH: Final = 16
 """Levels of lists and structs around a field, at most."""
@@ -56,7 +57,7 @@ def field_name(name: str) -> str:
     """``name`` as an attribute: ``[A-Za-z_][A-Za-z0-9_]{0,63}``, no keyword, no dunder."""
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise InvalidSyntax(
-            f"expected the name of a field, found {shown(name)}",
+            f"expected the name of a field, found {quote(name)}",
             next_step="use an identifier of at most 64 of A-Z a-z 0-9 _",
         )
     if keyword.iskeyword(name) or (name.startswith("__") and name.endswith("__")):
@@ -72,7 +73,7 @@ def dtype_name(dtype: str) -> str:
         name = "bool"
     if name not in DTYPES:
         raise LocalError(
-            f"expected an element type of a fixed width, found {shown(dtype)}",
+            f"expected an element type of a fixed width, found {quote(dtype)}",
             next_step="use one of: " + ", ".join(DTYPES),
         )
     return name
@@ -83,14 +84,14 @@ def distinct(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise LocalError(f"two {what} names are the same: {shown(name)}")
+            raise LocalError(f"two {what} names are the same: {quote(name)}")
         seen.add(name)
 
 
 def among(what: str, value: object, allowed: tuple[object, ...]) -> None:
     """Refuse a value that is not one of ``allowed``."""
     if isinstance(value, bool) or value not in allowed:
-        raise LocalError(f"expected {what} to be one of {allowed}, found {shown(value)}")
+        raise LocalError(f"expected {what} to be one of {allowed}, found {quote(value)}")
 
 
 def at_most(what: str, limit: int, count: int) -> None:
@@ -102,7 +103,7 @@ def at_most(what: str, limit: int, count: int) -> None:
 def size(what: str, number: int) -> int:
     """``number`` as a size: an integer from 1 to 2^53-1."""
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_INTEGER:
-        raise LocalError(f"expected the {what} from 1 to 2^53-1, found {shown(number)}")
+        raise LocalError(f"expected the {what} from 1 to 2^53-1, found {quote(number)}")
     return number
 
 
@@ -116,7 +117,7 @@ def text(what: str, value: str, max_bytes: int, *, lines: bool = False) -> str:
     if not fits or len(value.encode()) > max_bytes:
         raise LocalError(
             f"expected the {what} as 1 to {max_bytes} bytes of text without control characters, "
-            f"found {shown(value)}"
+            f"found {quote(value)}"
         )
     return value
 
@@ -140,12 +141,6 @@ def image_mode(mode: str) -> str:
     return _matching(_MODE, "an image mode such as RGB", mode)
 
 
-def shown(value: object, limit: int = 80) -> str:
-    """``value`` quoted for a message: printable ASCII, and never long."""
-    quoted = ascii(value[:limit] if isinstance(value, str) else value)
-    return quoted if len(quoted) <= 2 * limit else quoted[:limit] + "…"
-
-
 def _is_control(char: str) -> bool:
     """Control characters, and surrogates, which UTF-8 cannot carry."""
     return unicodedata.category(char) in ("Cc", "Cs")
@@ -153,7 +148,7 @@ def _is_control(char: str) -> bool:
 
 def _matching(pattern: re.Pattern[str], what: str, value: str) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise InvalidSyntax(f"expected {what}, found {shown(value)}")
+        raise InvalidSyntax(f"expected {what}, found {quote(value)}")
     return value
 
 
