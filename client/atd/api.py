@@ -4,8 +4,8 @@ What belongs here: the table of endpoints, the headers that every request and an
 table from error class to HTTP status, and the form of an error on the wire. No I/O. The inputs and
 outputs themselves are described by the lexicons of the same names (``lexicons/network/atd/``).
 
-An endpoint is served at ``/xrpc/NSID``: a *query* by GET with parameters, a *procedure* by POST with
-a JSON body. A streaming procedure answers ``application/jsonl``, one event a line::
+An endpoint is served at ``/xrpc/NSID``: a *query* by GET with parameters, a *procedure* by POST
+with a JSON body. A streaming procedure answers ``application/jsonl``, one event a line::
 
     {"progress": {…}}      how far it is (throttled; lines may be dropped)
     {"step": {…}}          something that happened, once, in order
