@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from atd.cli.app import run
+
 
 def main() -> None:
     """Run the command line and exit with the code of what happened (see `atd.errors`)."""
-    from atd.cli.app import run  # noqa: PLC0415 - so that `import atd.__main__` stays free of Typer
-
     sys.exit(run())
 
 

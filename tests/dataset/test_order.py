@@ -1,4 +1,4 @@
-"""The order of an epoch: a bijection, stable across versions, the same wherever it is asked from."""
+"""The order of an epoch: a bijection, stable across versions, the same however it is asked."""
 
 from __future__ import annotations
 

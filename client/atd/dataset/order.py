@@ -11,10 +11,10 @@ A window bounds how many shards are needed at once, which is what makes a shuffl
 
 Permutations are keyed bijections of our own, with golden vectors in the tests, because NumPy's
 generators promise no stable stream across versions. Each is a Feistel network on the smallest
-power-of-two domain that holds ``n``, walked until it lands inside (J. Black and P. Rogaway, *Ciphers
-with Arbitrary Finite Domains*, CT-RSA 2002), with SplitMix64's finaliser as the round function
-(G. Steele, D. Lea, C. Flood, OOPSLA 2014). A position costs the same whether it is the first or the
-last, and no table of ``n`` entries is ever held.
+power-of-two domain that holds ``n``, walked until it lands inside (J. Black and P. Rogaway,
+*Ciphers with Arbitrary Finite Domains*, CT-RSA 2002), with SplitMix64's finaliser as the round
+function (G. Steele, D. Lea, C. Flood, OOPSLA 2014). A position costs the same whether it is the
+first or the last, and no table of ``n`` entries is ever held.
 """
 
 from __future__ import annotations

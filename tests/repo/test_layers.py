@@ -1,0 +1,183 @@
+"""The house holds: arrows between rooms point one way, and each outside library has one door.
+
+``ARROWS`` is the plan of ``docs/architecture.md`` as data. A room is the longest prefix that fits a
+module; what it may import is transitive in the plan, spelt out here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {
+    "atd": ROOT / "client" / "atd",
+    "atd_daemon": ROOT / "daemon" / "atd_daemon",
+}
+
+BASE = ["atd.errors", "atd.names"]
+RECORDS = [*BASE, "atd.protocol", "atd.schema.fields", "atd.records", "atd.lexicon_files"]
+SCHEMA = [*RECORDS, "atd.schema"]
+SHARDS = [*SCHEMA, "atd.shards", "atd.manifest"]
+ASKING = [
+    *BASE,
+    *(f"atd.{room}" for room in ("protocol.syntax", "api", "settings", "refs", "launch", "connection")),
+]
+LIBRARY = [*SHARDS, *ASKING, "atd.service"]
+
+ARROWS: dict[str, list[str]] = {
+    "atd.errors": [],
+    "atd.names": ["atd.errors"],
+    "atd.protocol": ["atd.errors"],
+    "atd.schema.fields": BASE,
+    "atd.lexicon_files": ["atd.errors", "atd.protocol"],
+    "atd.records": RECORDS,
+    "atd.schema": SCHEMA,
+    "atd.manifest": SHARDS,
+    "atd.shards": SHARDS,
+    "atd.settings": BASE,
+    "atd.refs": [*BASE, "atd.protocol.syntax"],
+    "atd.api": [*BASE, "atd"],
+    "atd.launch": ASKING,
+    "atd.connection": [*ASKING, "atd"],
+    "atd.service": ASKING,
+    "atd.dataset": [*LIBRARY, "atd.dataset"],
+    "atd.publish": [*LIBRARY, "atd.publish"],
+    "atd.cli": [*LIBRARY, "atd.dataset", "atd.publish", "atd.cli", "atd", "atd_daemon"],
+    "atd.__main__": ["atd.cli"],
+    "atd": [*LIBRARY, "atd.dataset", "atd.publish"],
+    "atd_daemon.config": [*ASKING],
+    "atd_daemon.network": [*LIBRARY, "atd", "atd_daemon.config", "atd_daemon.network"],
+    "atd_daemon.catalog": [*RECORDS, "atd_daemon.catalog", "atd_daemon.config"],
+    "atd_daemon.store": [*RECORDS, "atd_daemon.store", "atd_daemon.network", "atd_daemon.config"],
+    "atd_daemon.host": [*RECORDS, "atd_daemon.host"],
+    "atd_daemon.sync": [
+        *LIBRARY,
+        *(f"atd_daemon.{room}" for room in ("config", "network", "catalog", "store", "sync")),
+    ],
+    "atd_daemon.publishing": [
+        *LIBRARY,
+        *(
+            f"atd_daemon.{room}"
+            for room in ("config", "network", "catalog", "store", "sync", "publishing")
+        ),
+    ],
+    "atd_daemon": [*LIBRARY, "atd", "atd_daemon"],
+}
+
+# Library -> the modules that may import it. Everything else asks them.
+DOORS: dict[str, list[str]] = {
+    "libipld": ["atd.protocol.cbor"],
+    "cryptography": ["atd.protocol.keys"],
+    "coincurve": ["atd.protocol.keys"],
+    "numpy": ["atd.schema", "atd.shards", "atd.dataset", "atd.publish", "atd_daemon.demo"],
+    "PIL": ["atd.shards.media", "atd_daemon.demo"],
+    "msgpack": ["atd.shards.codec"],
+    "webdataset": ["atd.dataset.webdataset_door"],
+    "pyarrow": ["atd.publish.sources.parquet"],
+    "typer": ["atd.cli"],
+    "aiohttp": ["atd_daemon.network.fetch", "atd_daemon.server", "atd_daemon.host", "atd_daemon"],
+    "dns": ["atd_daemon.network.names"],
+    "atproto": ["atd_daemon.network.account"],
+    "sqlite_utils": ["atd_daemon.catalog.migrations"],
+    "sqlite3": ["atd_daemon.catalog", "atd_daemon.store", "atd_daemon.publishing", "atd_daemon.host"],
+    "botocore": ["atd_daemon.network.s3"],
+    "dnslib": ["atd_daemon.demo"],
+}
+
+# Never: code from data, in any form.
+BANNED = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = [package, *path.relative_to(folder).with_suffix("").parts]
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(module: str, path: Path) -> Iterator[tuple[str, int]]:
+    """Every module that ``module`` imports, absolute, with its line."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            known = {name for name, _ in KNOWN}
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield (full if full in known else base), node.lineno
+
+
+KNOWN = list(modules())
+
+
+def within(module: str, room: str) -> bool:
+    return module == room or module.startswith(room + ".")
+
+
+def room_of(module: str) -> str:
+    return max((room for room in ARROWS if within(module, room)), key=len)
+
+
+def allowed(module: str, target: str) -> bool:
+    rooms = ARROWS[room_of(module)]
+    # "atd" alone means the package's own __init__ (its version), not the rooms below it.
+    return room_of(module) == room_of(target) or any(
+        target == room if room in ("atd",) else within(target, room) for room in rooms
+    )
+
+
+@pytest.mark.parametrize(("module", "path"), KNOWN, ids=[name for name, _ in KNOWN])
+def test_arrows_point_one_way(module: str, path: Path) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {target}"
+        for target, line in imports(module, path)
+        if target.split(".")[0] in SOURCES and not allowed(module, target)
+    ]
+    assert not wrong, f"{room_of(module)} may import {ARROWS[room_of(module)]}: {wrong}"
+
+
+@pytest.mark.parametrize(("module", "path"), KNOWN, ids=[name for name, _ in KNOWN])
+def test_each_library_has_one_door(module: str, path: Path) -> None:
+    wrong = []
+    for target, line in imports(module, path):
+        library = target.split(".")[0]
+        doors = DOORS.get(library)
+        if library in BANNED or (doors and not any(within(module, door) for door in doors)):
+            wrong.append(f"{path.relative_to(ROOT)}:{line} imports {target}; doors: {doors}")
+    assert not wrong, wrong
+
+
+def test_every_declared_dependency_has_a_door_and_is_used() -> None:
+    used = {target.split(".")[0] for module, path in KNOWN for target, _ in imports(module, path)}
+    unused = {
+        library for library in DOORS if library not in used and library not in ("coincurve",)
+    }
+    assert not unused, f"doors to libraries that nobody imports: {unused}"
+
+
+def test_no_import_hides_in_a_function() -> None:
+    hidden = []
+    for _, path in KNOWN:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                hidden += [
+                    f"{path.relative_to(ROOT)}:{inner.lineno}"
+                    for inner in ast.walk(node)
+                    if isinstance(inner, ast.Import | ast.ImportFrom)
+                ]
+    assert not hidden, hidden
+
+
+def test_the_lexicons_exist_once() -> None:
+    link = SOURCES["atd"] / "lexicons"
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / "lexicons"
