@@ -1,0 +1,147 @@
+"""What people type to name a data set, as values. Pure: looks at no disk and no network.
+
+::
+
+    @alice.example.com/flowers              a data set, by its publisher's handle
+    alice.example.com/flowers@1.2.0:train   the same, one version of it, one split of that
+    did:plc:…/flowers                       by DID
+    at://did:plc:…/network.atd.dataset/flowers       by URI: of a data set …
+    at://did:plc:…/network.atd.release/flowers:1.0.0 … or of a release
+    ./shards   /data/shards   flowers       a folder of shards
+    https://…/{000..009}.tar   s3://…       shards outside any catalogue
+
+A word whose first part is a handle (it has a dot) or a DID names a data set; a folder that looks
+like one is written ``./name.with.dots/folder``. ``at://@handle`` is not ATProto and is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from atd.errors import InvalidSyntax
+from atd.names import DATASET, RELEASE, check_name, check_split, check_version, split_versioned_key
+from atd.protocol.syntax import AtUri, Did, Handle, parse_actor, quote
+
+_DATASET: Final = re.compile(r"([^/]+)/([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
+_FOLDER_STARTS: Final = ("/", "./", "../", "~")
+_URL_SCHEMES: Final = ("http://", "https://", "s3://")
+_FORMS: Final = (
+    "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…; a folder: ./NAME"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRef:
+    """A data set in the catalogue; a version and a split where they were given."""
+
+    authority: Did | Handle
+    name: str
+    version: str | None = None
+    split: str | None = None
+
+    def __str__(self) -> str:
+        start = self.authority if isinstance(self.authority, Did) else f"@{self.authority}"
+        version = f"@{self.version}" if self.version else ""
+        split = f":{self.split}" if self.split else ""
+        return f"{start}/{self.name}{version}{split}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRef:
+    """A folder of shards on this machine, as it was typed (``~`` and all)."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class UrlRef:
+    """Shards at ``http(s)://`` or ``s3://``, outside any catalogue; may hold a brace pattern."""
+
+    pattern: str
+
+    def __str__(self) -> str:
+        return self.pattern
+
+
+Ref = DatasetRef | FolderRef | UrlRef
+
+
+def parse_ref(text: str) -> Ref:
+    """What ``text`` names.
+
+    Raises:
+        InvalidSyntax: nothing that atd can read: another URL scheme, a handle, a name, a version or
+            a split that is none, or characters that no reference holds.
+    """
+    if not text or len(text) > 4096 or not text.isprintable():
+        raise InvalidSyntax(f"expected a reference to a data set, got {quote(text)}")
+    if text.startswith("at://"):
+        return _from_uri(text)
+    if text.startswith(_URL_SCHEMES):
+        return UrlRef(text)
+    if "://" in text:
+        scheme = text.partition("://")[0]
+        raise InvalidSyntax(
+            f"expected an https://, http://, s3:// or at:// address, got the scheme {quote(scheme)}"
+        )
+    if text in (".", "..") or text.startswith(_FOLDER_STARTS):
+        return FolderRef(text)
+    if text.startswith(("@", "did:")) or "." in text.partition("/")[0]:
+        if "/" in text:
+            return _from_words(text)
+        if text.startswith(("@", "did:")):
+            raise InvalidSyntax(
+                f"{quote(text)} names a publisher, not a data set", next_step=_FORMS
+            )
+    return FolderRef(text)
+
+
+def parse_dataset_ref(text: str) -> DatasetRef:
+    """The data set in the catalogue that ``text`` names.
+
+    Raises:
+        InvalidSyntax: it names a folder or a URL, or nothing at all.
+    """
+    ref = parse_ref(text)
+    if not isinstance(ref, DatasetRef):
+        raise InvalidSyntax(f"expected a published data set, got {quote(text)}", next_step=_FORMS)
+    return ref
+
+
+def parse_authority(text: str) -> Did | Handle:
+    """A publisher as people write one: ``@alice.example.com``, ``alice.example.com`` or a DID.
+
+    Raises:
+        InvalidSyntax: it is neither.
+    """
+    return parse_actor(text.removeprefix("@"))
+
+
+def _from_words(text: str) -> DatasetRef:
+    match = _DATASET.fullmatch(text)
+    if match is None:
+        raise InvalidSyntax(f"expected a data set, got {quote(text)}", next_step=_FORMS)
+    authority, name, version, split = match.groups()
+    return DatasetRef(
+        parse_authority(authority),
+        check_name(name),
+        None if version is None else check_version(version),
+        None if split is None else check_split(split),
+    )
+
+
+def _from_uri(text: str) -> DatasetRef:
+    uri = AtUri.parse(text)
+    if uri.collection == DATASET and uri.rkey is not None:
+        return DatasetRef(uri.authority, check_name(uri.rkey))
+    if uri.collection == RELEASE and uri.rkey is not None:
+        name, version = split_versioned_key(uri.rkey)
+        return DatasetRef(uri.authority, name, version)
+    raise InvalidSyntax(
+        f"expected the URI of a {DATASET} or a {RELEASE}, got {quote(text)}", next_step=_FORMS
+    )
