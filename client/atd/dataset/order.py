@@ -113,9 +113,9 @@ class Ordered:
         """Samples in one epoch."""
         return sum(self.counts)
 
-    def at(self, start: int, stop: int) -> Indices:
-        """The global sample indices at positions ``start`` to ``stop`` (exclusive) of the epoch."""
-        return np.arange(start, min(stop, self.total), dtype=np.int64)
+    def pick(self, positions: Indices) -> Indices:
+        """The global sample index at each of ``positions`` (int64, within the epoch)."""
+        return positions
 
     def describe(self) -> dict[str, object]:
         """What makes this order what it is, for a saved state."""
@@ -178,20 +178,17 @@ class Shuffled:
         last = np.arange(self.window, len(ends) + self.window, self.window) - 1
         return ends[np.minimum(last, len(ends) - 1)]
 
-    def at(self, start: int, stop: int) -> Indices:
-        """The global sample indices at positions ``start`` to ``stop`` (exclusive) of the epoch."""
-        stop = min(stop, self.total)
-        pieces: list[Indices] = []
-        while start < stop:
-            number = int(np.searchsorted(self._window_ends, start, side="right"))
+    def pick(self, positions: Indices) -> Indices:
+        """The global sample index at each of ``positions`` (int64, within the epoch)."""
+        windows = np.searchsorted(self._window_ends, positions, side="right")
+        places = np.empty_like(positions)
+        for number in np.unique(windows).tolist():
             end = int(self._window_ends[number])
             begin = int(self._window_ends[number - 1]) if number else 0
-            upto = min(stop, end)
             shuffle = Permutation(end - begin, derive_key(self._key, 1, number))
-            places = shuffle(np.arange(start - begin, upto - begin, dtype=np.int64)) + begin
-            pieces.append(self._locate(places))
-            start = upto
-        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+            here = windows == number
+            places[here] = shuffle(positions[here] - begin) + begin
+        return self._locate(places)
 
     def _locate(self, places: Indices) -> Indices:
         """From places in the order of units to global sample indices."""
