@@ -84,12 +84,12 @@ def _precedence(identifier: str) -> tuple[int, int, str]:
     return (0, int(identifier), "") if numeric else (1, 0, identifier)
 
 
-def versioned_key(name: str, version: str) -> str:
+def release_key(name: str, version: str) -> str:
     """The record key ``name:version`` of a schema or a release."""
     return f"{check_name(name)}:{check_version(version)}"
 
 
-def split_versioned_key(rkey: str) -> tuple[str, str]:
+def split_release_key(rkey: str) -> tuple[str, str]:
     """``name`` and ``version`` out of the record key ``name:version``."""
     name, colon, version = rkey.partition(":")
     if not colon:

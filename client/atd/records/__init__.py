@@ -1,0 +1,108 @@
+"""Our records as typed values.
+
+::
+
+    Dataset ── latest ──▶ Release ── schema ──▶ SchemaRecord
+    (the head, moves)       │  │
+                            │  └── previous ──▶ Release
+                            └── splits ── parts ──▶ ShardPart ──▶ ShardEntry (digest, size, where)
+                                                        └── parts ──▶ ShardPart …
+
+`parse` is the way in: it takes a proved record and returns the typed value, or raises
+`LexiconError` with the path of what is wrong. ``to_value()`` is the way out: it checks against
+the same lexicon. The NSIDs and the rules for names, versions and URLs are in `atd.names`, and
+given here again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from atd.errors import LexiconError
+from atd.names import (
+    COLLECTIONS,
+    DATASET,
+    RELEASE,
+    SCHEMA,
+    SHARDS,
+    check_name,
+    check_split,
+    check_version,
+    release_key,
+    split_release_key,
+    version_order,
+)
+from atd.protocol.syntax import AtUri, quote
+from atd.records.datasets import Creator, Dataset
+from atd.records.references import BlobRef, StrongRef
+from atd.records.releases import CutParameters, Layout, Release, Split
+from atd.records.rules import validate
+from atd.records.schemas import SchemaRecord
+from atd.records.shards import IndexFile, ShardEntry, ShardPart
+
+if TYPE_CHECKING:
+    from atd.protocol.proof import VerifiedRecord
+
+__all__ = [
+    "COLLECTIONS",
+    "DATASET",
+    "RELEASE",
+    "SCHEMA",
+    "SHARDS",
+    "BlobRef",
+    "Creator",
+    "CutParameters",
+    "Dataset",
+    "IndexFile",
+    "Layout",
+    "Record",
+    "Release",
+    "SchemaRecord",
+    "ShardEntry",
+    "ShardPart",
+    "Split",
+    "StrongRef",
+    "check_name",
+    "check_split",
+    "check_version",
+    "parse",
+    "parse_value",
+    "release_key",
+    "split_release_key",
+    "validate",
+    "version_order",
+]
+
+Record: TypeAlias = SchemaRecord | ShardPart | Release | Dataset
+
+_CLASSES: Mapping[str, type[SchemaRecord] | type[ShardPart] | type[Release] | type[Dataset]] = {
+    cls.NSID: cls for cls in (SchemaRecord, ShardPart, Release, Dataset)
+}
+
+
+def parse(verified: VerifiedRecord) -> Record:
+    """The typed value of a proved record of one of our `COLLECTIONS`.
+
+    Raises:
+        LexiconError: it does not satisfy its lexicon, its key is not what its content says, a
+            reference points to the wrong collection or repository, a URL or name is not allowed,
+            or its numbers contradict each other.
+    """
+    return parse_value(verified.uri, verified.value)
+
+
+def parse_value(uri: AtUri, value: Mapping[str, Any]) -> Record:
+    """As `parse`, for a value that is not proved: one's own, before it is written at ``uri``."""
+    cls = _CLASSES.get(str(uri.collection))
+    if cls is None:
+        raise LexiconError(
+            f"expected a record of {', '.join(COLLECTIONS)}, found {quote(str(uri))}"
+        )
+    validate(value, cls.NSID)
+    try:
+        record = cls.from_value(value, str(uri.rkey))
+        record.check_place(uri)
+    except LexiconError as error:
+        raise LexiconError(f"{cls.NSID} {uri.rkey}: {error.message}") from error
+    return record
