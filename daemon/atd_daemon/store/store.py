@@ -1,0 +1,297 @@
+"""The store's face: is it here, have it here, take it in, check it, let it go.
+
+`Store` belongs to one event loop. Of its methods only `ensure` and `close` are coroutines; `path`
+costs one stat for a file that was verified before and has not changed, and hashes a whole file
+otherwise; `adopt`, `verify` and `usage` read files and belong in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from atd.errors import AtdError, DigestMismatch, Offline, TooLarge
+from atd.protocol.cbor import Cid
+from atd_daemon.config import Config
+from atd_daemon.network.fetch import Fetcher
+from atd_daemon.store.download import Report, RetryPolicy, download, to_the_end
+from atd_daemon.store.flights import Flights
+from atd_daemon.store.layout import Layout, check_space, publish, size_of, storing
+from atd_daemon.store.locks import sole_reader, working, working_now
+from atd_daemon.store.seals import FileIdentity, Seals, hash_file
+from atd_daemon.store.sources import ShardWant, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the store holds: whole shards and their bytes, unfinished downloads and theirs."""
+
+    shards: int
+    shard_bytes: int
+    unfinished: int
+    unfinished_bytes: int
+
+
+class Store:
+    """The shard files below ``folder``, and the way to get more of them.
+
+    Several processes may use one folder at a time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fetcher: Fetcher,
+        config: Config,
+        *,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        """Use ``folder``, creating it if need be; raises StorageFault if that cannot be."""
+        self._layout = Layout(folder)
+        self._fetcher = fetcher
+        self._config = config
+        self._policy = policy or RetryPolicy()
+        self._seals = Seals()
+        self._flights = Flights()
+        self._layout.prepare()
+
+    def path(self, digest: Cid) -> Path | None:
+        """The verified file with ``digest``, if it is here.
+
+        A file that changed since it was verified is hashed again; if it is not what its name says
+        any more it is taken away, and None comes back.
+        """
+        if self._sealed(digest):
+            return self._layout.shard(digest)
+        try:
+            return self.verify(digest)
+        except DigestMismatch:
+            return None
+
+    def verify(self, digest: Cid) -> Path | None:
+        """Hash the file with ``digest`` whatever is remembered of it; None if it is not here.
+
+        Raises:
+            DigestMismatch: it is damaged; it was taken away, so that it can be fetched again.
+        """
+        path, seal = self._layout.shard(digest), self._layout.seal(digest)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        with storing(path):
+            try:
+                before = os.fstat(handle)
+                found, size = hash_file(handle)
+                identity = FileIdentity.of(os.fstat(handle))
+            finally:
+                os.close(handle)
+        if found == digest and identity == FileIdentity.of(before):
+            self._seals.set(seal, identity)
+            return path
+        self._take_away(digest, identity)
+        raise DigestMismatch(
+            f"the stored shard {path} has {size} bytes with the digest {found}, expected {digest}",
+            next_step="it was removed; fetch it again with: atd pull",
+        )
+
+    async def ensure(self, want: ShardWant, progress: Report | None = None) -> Path:
+        """The verified file that is wanted, fetched from its sources if it is not here.
+
+        All who want the same shard at the same time share one download, whose progress each of
+        them hears; it is given up when the last of them is cancelled, and what it got by then is
+        where the next one begins.
+
+        Raises:
+            DigestMismatch: a source sent other bytes and none the right ones, or the file is here
+                and its size is not the one that was signed.
+            Absent: no source has it.
+            Unreachable: it could not be found out (RateLimited, Offline).
+            StorageFault: the disk is full or cannot be written.
+            TooLarge: it is larger than this daemon takes.
+        """
+        if want.size > self._config.max_shard_bytes:
+            raise TooLarge(
+                f"shard {want.digest} has {want.size} bytes, the limit is"
+                f" {self._config.max_shard_bytes}"
+            )
+        heard: set[Source] = set()
+        while True:
+            path = await self._present(want)
+            if path is not None:
+                return path
+            flight = self._flights.of(want)
+            mine = flight is None
+            if flight is None:
+                flight = self._flights.start(want, self._fetch)
+            try:
+                return await flight.join(progress)
+            except AtdError as error:
+                heard.update(flight.want.sources)
+                # Another's download failed in ways that need not be ours: it knew other places,
+                # or was not allowed to use the network.
+                elsewhere = not heard.issuperset(want.sources) or isinstance(error, Offline)
+                if mine or not elsewhere:
+                    raise
+
+    def adopt(self, path: Path, digest: Cid, size: int) -> Path:
+        """Take in a finished shard file that was made on this machine.
+
+        The file is moved (copied first, if it is on another file system) after it was hashed, and
+        must not be open for writing anywhere. Killed at any moment, it is either still where it
+        was or in the store.
+
+        Returns:
+            Where it is now.
+
+        Raises:
+            DigestMismatch: it is not what it is said to be; it stays where it is.
+            Busy: the same shard is being downloaded or adopted right now.
+            StorageFault: it cannot be read, moved or copied.
+        """
+        with storing(path), working_now(self._layout.lock(digest)):
+            here = self.path(digest)
+            if here is None:
+                here = self._move_in(path, digest, size)
+            elif size_of(here) != size:
+                raise _other_size(here, size)
+            if path.exists() and not path.samefile(here):
+                path.unlink()
+            return here
+
+    def remove(self, digest: Cid) -> bool:
+        """Let the file with ``digest`` go, and what was begun of it. Whether there was one.
+
+        Raises:
+            Busy: it is being read or worked on.
+        """
+        path = self._layout.shard(digest)
+        with storing(path), working_now(self._layout.lock(digest)):
+            self._layout.sweep(digest)
+            try:
+                with sole_reader(path):
+                    self._seals.drop(self._layout.seal(digest))
+                    path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def digests(self) -> Iterator[Cid]:
+        """The digests of the files that are here, in no order, whether verified lately or not."""
+        return self._layout.digests()
+
+    def usage(self) -> Usage:
+        """Count what is here."""
+        whole = [size_of(self._layout.shard(digest)) for digest in self.digests()]
+        begun = [size_of(path) for path in self._layout.unfinished()]
+        return Usage(len(whole), sum(whole), len(begun), sum(begun))
+
+    async def close(self) -> None:
+        """Give up every download; what they got stays for the next time."""
+        await self._flights.close()
+
+    def _sealed(self, digest: Cid) -> bool:
+        """Whether the file is here and looks as it did when it was verified: one stat."""
+        try:
+            found = os.stat(self._layout.shard(digest), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(found.st_mode) and self._seals.holds(
+            self._layout.seal(digest), FileIdentity.of(found)
+        )
+
+    async def _present(self, want: ShardWant) -> Path | None:
+        """The file, if it is here; hashing, if it must be, happens in a thread."""
+        if self._sealed(want.digest):
+            path: Path | None = self._layout.shard(want.digest)
+        else:
+            path = await to_the_end(self.path, want.digest)
+        if path is not None and size_of(path) != want.size:
+            raise _other_size(path, want.size)
+        return path
+
+    async def _fetch(self, want: ShardWant, report: Report) -> Path:
+        """Download, check, make visible, seal: for all who wait, in one process at a time."""
+        async with working(self._layout.lock(want.digest)):
+            path = await self._present(want)  # another process may just have finished it
+            if path is not None:
+                return path
+            begun = [size_of(path) for path in self._layout.unfinished(want.digest)]
+            check_space(self._layout.folder, want.size - max(begun, default=0))
+            partial = await download(want, self._layout, self._fetcher, self._policy, report)
+            return await to_the_end(self._land, partial.path, want.digest)
+
+    def _land(self, partial: Path, digest: Cid) -> Path:
+        """Make a file whose digest was just checked visible, and sweep up behind it."""
+        target = self._layout.shard(digest)
+        with storing(target):
+            publish(partial, target)
+            self._seals.set(self._layout.seal(digest), FileIdentity.of(target.stat()))
+            self._layout.sweep(digest)
+        return target
+
+    def _move_in(self, path: Path, digest: Cid, size: int) -> Path:
+        """Move the checked file into the store; a file of another file system is copied first."""
+        before = _check(path, digest, size)
+        target = self._layout.shard(digest)
+        try:
+            publish(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            check_space(self._layout.folder, size)
+            draft = self._layout.adopted(digest)
+            shutil.copyfile(path, draft)
+            before = _check(draft, digest, size)
+            publish(draft, target)
+        after = FileIdentity.of(target.stat())
+        if before.same_content(after):
+            self._seals.set(self._layout.seal(digest), after)
+        else:
+            self.verify(digest)  # somebody wrote to it meanwhile: raises unless it is still right
+        return target
+
+    def _take_away(self, digest: Cid, identity: FileIdentity) -> None:
+        """Unlink the damaged file, unless another took its place in the meantime.
+
+        Those who have it mapped keep it: it is unlinked, not changed.
+        """
+        path = self._layout.shard(digest)
+        with storing(path), contextlib.suppress(FileNotFoundError):
+            self._seals.drop(self._layout.seal(digest))
+            if os.stat(path, follow_symlinks=False).st_ino == identity.inode:
+                path.unlink()
+
+
+def _check(path: Path, digest: Cid, size: int) -> FileIdentity:
+    """Hash a file that is to be taken in; returns what it looked like before.
+
+    Raises:
+        DigestMismatch: it is not what it is said to be.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before = FileIdentity.of(os.fstat(handle))
+        found, length = hash_file(handle)
+    finally:
+        os.close(handle)
+    if (found, length) != (digest, size):
+        raise DigestMismatch(
+            f"expected {path} to be {size} bytes with the digest {digest},"
+            f" found {length} bytes with {found}",
+            next_step="pack the data again",
+        )
+    return before
+
+
+def _other_size(path: Path, size: int) -> DigestMismatch:
+    return DigestMismatch(
+        f"the stored shard {path} has {size_of(path)} bytes and the right digest,"
+        f" but its record says {size} bytes"
+    )
