@@ -9,19 +9,22 @@ Source: ipld.io/specs/transport/car/carv1; block CIDs as atproto.com/specs/repos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from atd.errors import ProofError
-from atd.protocol.cbor import Cid, Value, decode, encode
+from atd.protocol.blocks import Blocks
+from atd.protocol.cbor import Cid, decode, encode
 from atd.protocol.syntax import quote
 
-__all__ = ["MAX_CAR_BYTES", "Car", "read_car", "write_car"]
+__all__ = ["MAX_CAR_BYTES", "Car", "car_block", "car_header", "read_car", "write_car"]
 
 MAX_CAR_BYTES: Final = 1 << 30
 _PREFIX: Final = b"\x01\x71\x12\x20"
+_ONE_ROOT: Final = b"\xa2eroots\x81\xd8\x2a\x58\x25\x00" + _PREFIX
+_VERSION_1: Final = b"gversion\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Car:
     """The roots that the file names and its blocks; each block has the CID it is filed under."""
 
     roots: tuple[Cid, ...]
-    blocks: Mapping[Cid, bytes]
+    blocks: Blocks
 
 
 def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
@@ -47,7 +50,7 @@ def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
     size, at = _varint(data, 0)
     roots = _roots(data[at : at + size])
     at += size
-    blocks: dict[Cid, bytes] = {}
+    blocks: dict[bytes, bytes] = {}
     end = len(data)
     while at < end:
         start = at
@@ -68,12 +71,14 @@ def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
             )
         if sha256(block).digest() != name[4:]:
             raise ProofError(f"CAR block at byte {start} does not hash to its CID {Cid(name)}")
-        blocks[Cid(name)] = block
+        blocks[name] = block
         at = stop
-    return Car(roots, blocks)
+    return Car(roots, Blocks(blocks))
 
 
 def _roots(header: bytes) -> tuple[Cid, ...]:
+    if len(header) == 58 and header.startswith(_ONE_ROOT) and header.endswith(_VERSION_1):
+        return (Cid(header[13:49]),)  # how nearly all CAR files start; the rest is general
     try:
         value = decode(header, max_depth=4)
     except ProofError as error:
@@ -106,12 +111,18 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def write_car(root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> bytes:
     """A CAR file with one root and ``blocks`` in the order given."""
-    roots: list[Value] = [root]
-    header = encode({"roots": roots, "version": 1})
-    parts = [_length(len(header)), header]
-    for cid, block in blocks:
-        parts += (_length(36 + len(block)), cid.bytes, block)
-    return b"".join(parts)
+    return car_header(root) + b"".join(car_block(cid, block) for cid, block in blocks)
+
+
+def car_header(*roots: Cid) -> bytes:
+    """How a CAR file begins. With `car_block` for each block after it, a file can be streamed."""
+    header = encode({"roots": list(roots), "version": 1})
+    return _length(len(header)) + header
+
+
+def car_block(cid: Cid, block: bytes) -> bytes:
+    """One block as it stands in a CAR file."""
+    return _length(36 + len(block)) + cid.bytes + block
 
 
 def _length(number: int) -> bytes:

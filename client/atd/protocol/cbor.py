@@ -37,6 +37,7 @@ __all__ = [
     "decode_plain",
     "encode",
     "from_json",
+    "head",
     "to_json",
 ]
 
@@ -128,7 +129,7 @@ Value: TypeAlias = "bool | int | str | bytes | list[Value] | dict[str, Value] | 
 # --- encoding -----------------------------------------------------------------------------------
 
 
-def _head(major: int, number: int) -> bytes:
+def head(major: int, number: int) -> bytes:
     """The shortest head of an item: its major type and its number or length."""
     if number < 24:
         return bytes((major << 5 | number,))
@@ -161,11 +162,11 @@ def _encode(value: object, parts: list[bytes], depth: int) -> None:
     elif isinstance(value, int):
         if not _INT_MIN <= value <= _INT_MAX:
             raise InvalidSyntax(f"an integer in a record has at most 64 bits, got {value}")
-        parts.append(_head(0, value) if value >= 0 else _head(1, -1 - value))
+        parts.append(head(0, value) if value >= 0 else head(1, -1 - value))
     elif isinstance(value, Cid):
         parts.append(b"\xd8\x2a\x58\x25\x00" + value.bytes)
     elif isinstance(value, bytes):
-        parts.append(_head(2, len(value)) + value)
+        parts.append(head(2, len(value)) + value)
     elif isinstance(value, list | tuple | Mapping):
         _encode_container(value, parts, depth)
     else:
@@ -183,7 +184,7 @@ def _encode_container(
     if depth <= 0:
         raise InvalidSyntax(f"a record may be nested {MAX_DEPTH} levels deep, not deeper")
     if not isinstance(value, Mapping):
-        parts.append(_head(4, len(value)))
+        parts.append(head(4, len(value)))
         for item in value:
             _encode(item, parts, depth - 1)
         return
@@ -194,9 +195,9 @@ def _encode_container(
         entries.append((_text(key), item))
     # The head holds the length, so sorting whole encoded keys sorts shorter ones first.
     entries.sort(key=lambda entry: entry[0])
-    parts.append(_head(5, len(entries)))
-    for head, item in entries:
-        parts.append(head)
+    parts.append(head(5, len(entries)))
+    for name, item in entries:
+        parts.append(name)
         _encode(item, parts, depth - 1)
 
 
@@ -205,7 +206,7 @@ def _text(text: str) -> bytes:
         data = text.encode()
     except UnicodeEncodeError:
         raise InvalidSyntax(f"text with a lone surrogate is not Unicode: {quote(text)}") from None
-    return _head(3, len(data)) + data
+    return head(3, len(data)) + data
 
 
 # --- decoding -----------------------------------------------------------------------------------
@@ -233,9 +234,8 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Value:
 def decode_plain(data: bytes) -> object:
     """The value that ``data`` encodes canonically, with each CID left as its 36 bytes.
 
-    For commits and tree nodes, whose fields say which bytes are CIDs: here a byte string is never
-    given where a CID was written or the other way round, as long as the caller demands that CIDs
-    start with a known prefix and other bytes do not. Floats are not looked for.
+    For tree nodes that one wrote oneself: a CID and a byte string are not told apart, and floats
+    are not looked for.
 
     Raises:
         ProofError: not DAG-CBOR, or not canonical.
@@ -302,7 +302,7 @@ class _Reader:
         self.at += count
         return piece
 
-    def head(self) -> tuple[int, int]:
+    def read_head(self) -> tuple[int, int]:
         """The next item's major type and number, which must be written as short as can be."""
         first = self.take(1)[0]
         major, number = first >> 5, first & 31
@@ -319,7 +319,7 @@ class _Reader:
         return major, number
 
     def item(self, depth: int) -> Value:
-        major, number = self.head()
+        major, number = self.read_head()
         if major == 3:
             return self.text(number)
         if major <= 1:
@@ -354,7 +354,7 @@ class _Reader:
     def link(self, tag: int) -> Cid:
         if tag != 42:
             raise self.error(f"tag {tag} (only 42, a CID, exists)")
-        major, size = self.head()
+        major, size = self.read_head()
         body = self.take(size) if major == 2 else b""
         if body[:1] != b"\x00":
             raise self.error("tag 42 without a CID")
@@ -368,7 +368,7 @@ class _Reader:
         before = b""
         for _ in range(count):
             start = self.at
-            major, size = self.head()
+            major, size = self.read_head()
             if major != 3:
                 raise self.error("a map key that is not text")
             key = self.text(size)

@@ -1,0 +1,247 @@
+"""The one place where trust is made: from bytes of a server to a record of a publisher.
+
+The caller has the publisher's `Identity` (steps 1 to 3 of docs/verification.md: handle, DID,
+document). Here a CAR file is taken through the other steps, in this order, and nothing of it is
+believed before:
+
+4. every block hashes to its CID, and the file has one root;
+5. the root is a version-3 commit, in canonical encoding, that names the DID asked for;
+6. the commit is signed by the identity's key: 64 bytes, low s;
+7. the tree that it signs leads to the record, or to the gap where the record would be;
+8. the record decodes strictly, and its ``$type`` is its collection.
+
+What is left to the caller: whether the revision is older than one it has seen or lies in the future
+(step 9 needs memory and a clock), and what the record means (its lexicon).
+
+Extra blocks are legal, so an altered file may still prove something; the law is that it proves the
+genuine record, the genuine absence, or nothing. `VerifiedRecord` and its kin are made here and
+nowhere else: to hold one is to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import InitVar, dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from atd.errors import IdentityMismatch, InvalidSyntax, ProofError, RecordAbsent
+from atd.protocol import mst
+from atd.protocol.blocks import Blocks
+from atd.protocol.car import Car, read_car, write_car
+from atd.protocol.cbor import Cid, Value, decode
+from atd.protocol.commit import Commit
+from atd.protocol.identity import Identity
+from atd.protocol.syntax import AtUri, Did, Nsid, Tid, quote
+
+__all__ = [
+    "VerifiedAbsence",
+    "VerifiedCommit",
+    "VerifiedRecord",
+    "VerifiedRepo",
+    "verify_commit",
+    "verify_record",
+    "verify_repo",
+]
+
+_SEAL: Final = object()
+
+Steps: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""The blocks from the commit to what it proves, each after the bytes of its CID."""
+
+
+def _require_seal(seal: object) -> None:
+    if seal is not _SEAL:
+        raise TypeError("verified values are made by atd.protocol.proof only")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCommit:
+    """``did`` signed: at revision ``rev`` my records are the tree ``data``.
+
+    ``cid`` names the commit's block; ``commit`` is what it holds.
+    """
+
+    did: Did
+    rev: Tid
+    cid: Cid
+    data: Cid
+    commit: Commit
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        _require_seal(seal)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRecord:
+    """The record at ``uri``, as its publisher signed it.
+
+    ``block`` are its bytes, ``value`` what they hold, ``cid`` their name; `verify_record` accepts
+    ``proof`` again.
+    """
+
+    uri: AtUri
+    cid: Cid
+    block: bytes
+    value: dict[str, Value]
+    commit: VerifiedCommit
+    _steps: Steps = field(repr=False)
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        _require_seal(seal)
+
+    @property
+    def proof(self) -> bytes:
+        """The smallest CAR file that proves the record: commit, tree nodes, record."""
+        return _proof(self.commit, self._steps)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAbsence:
+    """There is no record at ``uri`` in ``commit``, as its publisher signed it."""
+
+    uri: AtUri
+    commit: VerifiedCommit
+    _steps: Steps = field(repr=False)
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        _require_seal(seal)
+
+    @property
+    def proof(self) -> bytes:
+        """The smallest CAR file that proves the absence: commit and tree nodes."""
+        return _proof(self.commit, self._steps)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRepo:
+    """All records of one publisher at one revision: complete, but not yet decoded.
+
+    ``entries`` maps ``collection/record-key`` to the record's CID, in order; ``blocks`` holds every
+    node of the tree and every record.
+    """
+
+    commit: VerifiedCommit
+    entries: Mapping[str, Cid]
+    blocks: Blocks
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        _require_seal(seal)
+
+    def keys(self, collection: Nsid) -> Iterator[str]:
+        """The record keys of ``collection``, in order."""
+        prefix = f"{collection}/"
+        for key in self.entries:
+            if key.startswith(prefix):
+                yield key[len(prefix) :]
+
+    def record(self, uri: AtUri) -> VerifiedRecord:
+        """The record at ``uri``, decoded now; raises as `verify_record` does."""
+        return _prove(self.blocks, self.commit, uri)
+
+
+def verify_record(car: bytes, identity: Identity, uri: AtUri) -> VerifiedRecord:
+    """Prove one record of any collection.
+
+    Pure: no network, no clock. A record can be proved by the answer of
+    ``com.atproto.sync.getRecord``, by a whole repository, or by the `VerifiedRecord.proof` of an
+    earlier call.
+
+    Args:
+        car: the CAR file, as it came from wherever.
+        identity: whose record it must be; its key must have signed.
+        uri: the record asked for, named by DID, with collection and record key.
+
+    Raises:
+        RecordAbsent: the publisher signed a tree without it; ``error.proof`` is the
+            `VerifiedAbsence`.
+        ProofError: a step does not hold; says which, and what was found.
+        IdentityMismatch: ``uri`` names another DID than ``identity``.
+        InvalidSyntax: ``uri`` names its owner by handle, or no single record.
+    """
+    _require_record(uri, identity.did)
+    parsed, commit = _open(car, identity)
+    return _prove(parsed.blocks, commit, uri)
+
+
+def verify_commit(car: bytes, identity: Identity) -> VerifiedCommit:
+    """Prove the commit at the root of ``car`` and look no further (steps 4 to 6).
+
+    Raises:
+        ProofError: a step does not hold.
+    """
+    return _open(car, identity)[1]
+
+
+def verify_repo(car: bytes, identity: Identity) -> VerifiedRepo:
+    """Prove a whole repository: every node of the tree checked, every record present.
+
+    Args:
+        car: the answer of ``com.atproto.sync.getRepo``, whole (no ``since``).
+        identity: whose repository it must be.
+
+    Raises:
+        ProofError: a step does not hold. If the message starts with "incomplete", blocks are
+            missing, and nothing may be concluded from what is there.
+    """
+    parsed, commit = _open(car, identity)
+    entries = dict(mst.walk(parsed.blocks, commit.data))
+    for key, cid in entries.items():
+        if cid not in parsed.blocks:
+            raise ProofError(f"incomplete: record {cid} of {commit.did}/{key} is missing")
+    return VerifiedRepo(commit, MappingProxyType(entries), parsed.blocks, _SEAL)
+
+
+def _require_record(uri: AtUri, did: Did) -> None:
+    if uri.did != did:
+        raise IdentityMismatch(f"{uri} cannot be proved with the identity of {did}")
+    if uri.collection is None or uri.rkey is None:
+        raise InvalidSyntax(f"{uri} names no single record: collection and record key are needed")
+
+
+def _open(car: bytes, identity: Identity) -> tuple[Car, VerifiedCommit]:
+    """Steps 4 to 6: the blocks, and the commit that the identity signed."""
+    parsed = read_car(car)  # (4)
+    if len(parsed.roots) != 1:
+        raise ProofError(f"expected a CAR file with one root, got {len(parsed.roots)}")
+    cid = parsed.roots[0]
+    block = parsed.blocks.get(cid)
+    if block is None:
+        raise ProofError(f"incomplete: the root {cid} is missing")
+    commit = Commit.decode(block)  # (5)
+    if commit.did != identity.did:
+        raise ProofError(f"expected a commit of {identity.did}, got one of {quote(commit.did)}")
+    if not identity.key.verify(commit.sig, commit.unsigned()):  # (6)
+        raise ProofError(
+            f"the signature of commit {cid} (rev {commit.rev}) is not by the current key of"
+            f" {identity.did}, {identity.key.to_did_key()}"
+        )
+    return parsed, VerifiedCommit(commit.did, commit.rev, cid, commit.data, commit, _SEAL)
+
+
+def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord:
+    """Steps 7 and 8, below a proved commit."""
+    _require_record(uri, commit.did)
+    get = blocks.raw.__getitem__
+    cid, path = mst.trace(blocks.raw.get, commit.data, f"{uri.collection}/{uri.rkey}")  # (7)
+    steps = [(commit.cid.bytes, get(commit.cid.bytes)), *((step, get(step)) for step in path)]
+    if cid is None:
+        absence = VerifiedAbsence(uri, commit, tuple(steps), _SEAL)
+        raise RecordAbsent(f"there is no {uri} (signed at rev {commit.rev})", proof=absence)
+    block = blocks.raw.get(cid.bytes)
+    if block is None:
+        raise ProofError(f"incomplete: record {cid} of {uri} is missing")
+    value = decode(block)  # (8)
+    if not isinstance(value, dict) or value.get("$type") != uri.collection:
+        found = value.get("$type") if isinstance(value, dict) else value
+        raise ProofError(f"expected a record of $type {uri.collection}, got {quote(found)}")
+    steps.append((cid.bytes, block))
+    return VerifiedRecord(uri, cid, block, value, commit, tuple(steps), _SEAL)
+
+
+def _proof(commit: VerifiedCommit, steps: Steps) -> bytes:
+    return write_car(commit.cid, ((Cid(cid), block) for cid, block in steps))
