@@ -1,0 +1,124 @@
+"""Operation logs of did:plc: signed, chained, and named by their first entry. Pure.
+
+The directory is trusted to say which operation holds now. It is not trusted about the past: a
+previous signing key is believed only where the chain of operations proves it, from the first one,
+whose hash is the DID, each signed by a rotation key of the one before. Nullified operations (undone
+by a stronger rotation key within 72 hours) are left out.
+
+Source: web.plc.directory/spec/v0.1/did-plc, including the legacy ``create`` operation.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b32encode, urlsafe_b64decode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from atd.errors import AtdError, IdentityMismatch, InvalidSyntax
+from atd.protocol.cbor import Cid, encode, from_json
+from atd.protocol.keys import PublicKey
+from atd.protocol.syntax import Did, quote
+
+MAX_OPERATIONS: Final = 2_000
+_PLC: Final = re.compile(r"did:plc:[a-z2-7]{24}")
+
+
+def is_plc(did: Did) -> bool:
+    """Whether ``did`` is a well-formed did:plc."""
+    return _PLC.fullmatch(did) is not None
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """One checked entry of the log."""
+
+    cid: Cid
+    body: dict[str, Any]
+
+    @property
+    def rotation_keys(self) -> list[PublicKey]:
+        if self.body["type"] == "create":
+            keys = [self.body["recoveryKey"], self.body["signingKey"]]
+        else:
+            keys = self.body.get("rotationKeys", [])
+        return [PublicKey.from_did_key(key) for key in keys]
+
+    @property
+    def signing_key(self) -> PublicKey | None:
+        """The ``#atproto`` key that it sets; None for a tombstone or an account without one."""
+        if self.body["type"] == "create":
+            return PublicKey.from_did_key(self.body["signingKey"])
+        methods = self.body.get("verificationMethods")
+        key = methods.get("atproto") if isinstance(methods, dict) else None
+        return None if key is None else PublicKey.from_did_key(key)
+
+
+def signing_keys(did: Did, log: object) -> list[PublicKey]:
+    """The ``#atproto`` keys that ``did`` ever had, newest (the current one) first, each once.
+
+    Args:
+        did: whose log it must be.
+        log: the parsed answer of the directory's ``/{did}/log/audit``.
+
+    Raises:
+        IdentityMismatch: the log is not a proved chain of operations of this DID.
+    """
+    if not isinstance(log, list) or not 0 < len(log) <= MAX_OPERATIONS:
+        raise IdentityMismatch(f"expected the operations of {did}, got {quote(log)}")
+    try:
+        operations = [_read(did, entry) for entry in log if not _nullified(entry)]
+        _check_chain(did, operations)
+        keys = [operation.signing_key for operation in reversed(operations)]
+        return list(dict.fromkeys(key for key in keys if key is not None))
+    except (InvalidSyntax, KeyError, TypeError, AttributeError) as error:
+        raise IdentityMismatch(f"the operation log of {did} cannot be read: {error}") from error
+
+
+def _nullified(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("nullified") is True
+
+
+def _read(did: Did, entry: Any) -> _Operation:
+    """An entry whose hash is what it says."""
+    if not isinstance(entry, dict) or entry.get("did") != did:
+        raise IdentityMismatch(f"expected an operation of {did}, got {quote(entry)}")
+    try:
+        body = from_json(entry.get("operation"))
+        cid = Cid.of(encode(body))
+    except AtdError as error:
+        raise IdentityMismatch(f"an operation of {did} cannot be read: {error}") from None
+    if body.get("type") not in ("plc_operation", "plc_tombstone", "create"):
+        raise IdentityMismatch(f"unknown operation {quote(body.get('type'))} in the log of {did}")
+    if entry.get("cid") != str(cid):
+        raise IdentityMismatch(
+            f"an operation of {did} has the hash {cid}, its log says {quote(entry.get('cid'))}"
+        )
+    return _Operation(cid, body)
+
+
+def _check_chain(did: Did, operations: list[_Operation]) -> None:
+    """The first operation makes the DID; each later one follows and is signed by the one before."""
+    if not operations:
+        raise IdentityMismatch(f"every operation of {did} is nullified")
+    first = operations[0]
+    name = b32encode(sha256(encode(first.body)).digest()).decode("ascii").lower()[:24]
+    if did != f"did:plc:{name}" or first.body.get("prev") is not None:
+        raise IdentityMismatch(f"the log of {did} does not begin with its first operation")
+    for before, operation in zip([first, *operations], operations, strict=False):
+        if operation is not first and operation.body.get("prev") != str(before.cid):
+            raise IdentityMismatch(f"the log of {did} has a gap before {operation.cid}")
+        if not _signed(operation, before.rotation_keys):
+            raise IdentityMismatch(
+                f"operation {operation.cid} of {did} is not signed by a rotation key of its account"
+            )
+
+
+def _signed(operation: _Operation, keys: list[PublicKey]) -> bool:
+    text = operation.body.get("sig")
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_-]{86}", text):
+        return False
+    signature = urlsafe_b64decode(text + "==")
+    message = encode({name: value for name, value in operation.body.items() if name != "sig"})
+    return any(key.verify(signature, message) for key in keys)
