@@ -18,7 +18,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from atd import __version__, api
@@ -203,12 +203,20 @@ class Connection:
         )
 
 
-def peer_uid(line: socket.socket, path: str) -> int:
+class HasOptions(Protocol):
+    """A socket, or what an event loop hands out in its place."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
+        """The raw value of a socket option."""
+        ...
+
+
+def peer_uid(line: HasOptions, path: str) -> int:
     """The user id of the process at the other end of a connected Unix socket."""
     return peer_credentials(line, path)[1]
 
 
-def peer_credentials(line: socket.socket, path: str) -> tuple[int, int]:
+def peer_credentials(line: HasOptions, path: str) -> tuple[int, int]:
     """The process id (0: not known) and user id at the other end of a Unix socket.
 
     Linux tells both (SO_PEERCRED, unix(7)); elsewhere the owner of the socket file must do.
