@@ -1,8 +1,8 @@
 """What the command line prints, and where.
 
 stdout carries the answer alone: text for people, or one JSON object with ``--json``. Everything
-else (progress, questions, warnings, errors) goes to stderr. Text that came from a record is hostile:
-`clean` takes its control and direction-changing characters away before a terminal sees it.
+else (progress, questions, warnings, errors) goes to stderr. Text that came from a record is
+hostile: `clean` takes control and direction-changing characters away before a terminal sees it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Progress:
         self.clear()
 
     def show(self, event: Mapping[str, Any]) -> None:
-        """Draw one progress event: ``phase``, and where known ``done``, ``total``, ``unit``, ``message``."""
+        """Draw one event: ``phase``, and where known ``done``, ``total``, ``unit``, ``message``."""
         phase = clean(event.get("phase", ""))
         if not self._live:
             if phase != self._phase and not self._quiet:
@@ -124,6 +124,14 @@ class Progress:
             return
         self._phase, self._drawn_at = phase, now
         self._draw(f"{phase} {self._amount(event)}".rstrip())
+
+    def done(self, name: object, detail: object = None) -> None:
+        """Leave a line that says what was done."""
+        if self._quiet:
+            return
+        self.clear()
+        tail = f": {clean(detail)}" if detail else ""
+        print(f"{clean(name)}{tail}", file=self._stream)
 
     def clear(self) -> None:
         """Take the progress line away."""

@@ -1,0 +1,92 @@
+"""``atd pull`` and ``atd verify``: getting the bytes, and proving them again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from atd import errors, service
+from atd.cli import output
+from atd.cli.options import JsonOption, PreviousKeyOption, RefArgument, SplitOption
+from atd.cli.progress import progress_line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("pull")(pull)
+    app.command("verify")(verify)
+
+
+def pull(
+    ref: RefArgument,
+    split: SplitOption = None,
+    allow_previous_key: PreviousKeyOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Fetch the shards of a release into the store, verified; resumes where it stopped."""
+    with progress_line(quiet=json) as show:
+        result = service.pull(
+            ref, splits=split or (), allow_previous_key=allow_previous_key, on_progress=show
+        )
+    if json:
+        output.emit(result)
+        return
+    fetched = output.human_bytes(result["fetched"]) if result["fetched"] else "nothing"
+    output.say(
+        f"{output.clean(result['name'])} {output.clean(result['version'])}: "
+        f"{output.plural(result['shards'], 'shard')}, {output.plural(result['samples'], 'sample')}, "
+        f"{output.human_bytes(result['bytes'])} in the store, verified ({fetched} fetched)"
+    )
+
+
+def verify(
+    ref: RefArgument,
+    fetch: bool = typer.Option(False, "--fetch", help="Also fetch shards the store does not have."),
+    allow_previous_key: PreviousKeyOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Prove everything again, from the handle to the bytes, and say so step by step."""
+    steps: list[Any] = []
+    verdict: Any = {"holds": False}
+    with progress_line(quiet=json) as show:
+        for item in service.verify(
+            ref, fetch=fetch, allow_previous_key=allow_previous_key, on_progress=show
+        ):
+            if isinstance(item, service.Step):
+                steps.append(item.raw)
+                if not json:
+                    show.clear()
+                    _print_step(item)
+            else:
+                verdict = item
+    if json:
+        output.emit({**verdict, "steps": steps})
+    elif verdict["holds"]:
+        output.say(f"all {output.plural(len(steps), 'step')} hold{_unchecked(verdict)}")
+    if not verdict["holds"]:
+        failed = next((step for step in steps if not step["holds"]), {})
+        raise _as_error(failed, ref)
+
+
+def _print_step(step: service.Step) -> None:
+    mark = "ok  " if step.holds else "FAIL"
+    output.say(f"{mark}  {output.clean(step.name)}")
+    if step.holds:
+        output.say(f"        {output.clean(step.found)}")
+    else:
+        output.say(f"        expected {output.clean(step.expected)}")
+        output.say(f"        found    {output.clean(step.found)}")
+
+
+def _unchecked(verdict: Any) -> str:
+    absent = verdict.get("absent", 0)
+    if not absent:
+        return ""
+    return f"; {output.plural(absent, 'shard')} not in the store, not checked (add --fetch)"
+
+
+def _as_error(step: Any, ref: str) -> errors.AtdError:
+    """The error of the step that failed, so that the exit code says which kind it was."""
+    message = f"{ref} does not verify: {step.get('name', 'no verdict')}: {step.get('found', '')}"
+    return errors.rebuild(step.get("error", "ProofError"), message)

@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share, spelt once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RefArgument = Annotated[
+    str, typer.Argument(metavar="REF", help="@HANDLE/NAME, did:…/NAME or at://…, with @VERSION.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")
+]
+PreviousKeyOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-previous-key", help="Accept records signed by an earlier key of the publisher."
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Agree without being asked.")]
+SplitOption = Annotated[
+    list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")
+]
+CachedOption = Annotated[
+    bool, typer.Option("--cached", help="Answer from the index where it is fresh.")
+]
