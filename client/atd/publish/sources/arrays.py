@@ -1,0 +1,159 @@
+"""Arrays whose first dimension counts the samples: ``.npz`` files and dicts of arrays.
+
+Belongs here: one field from each array, one sample from each row. A 1-d array of numbers or text
+gives scalars, one of more dimensions gives arrays of the rest of its shape. Arrays called
+``x_train``, ``x_test`` … make splits.
+
+Rules. Nothing is ever unpickled: an array of Python objects is refused. The key of a sample is its
+row number, counted from 0 in each split.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atd.errors import BadSource, LocalError
+from atd.protocol.syntax import quote
+from atd.publish.sources import files
+from atd.publish.sources.keys import row_key
+from atd.publish.sources.source import Item, Source, SplitSource, shown
+from atd.schema.fields import Array, Bool, Field, Float, Int, Kind, Schema, String, Timestamp
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_SUFFIXED: Final = re.compile(r"(.+)_(train|val|valid|validation|dev|test)")
+
+
+def open_npz(path: Path, default: str) -> Source:
+    """The arrays of an ``.npz`` file.
+
+    Raises:
+        BadSource: damaged, with arrays of objects, or of different lengths.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+    except OSError as error:
+        raise BadSource(f"cannot read {shown(path)}: {error.strerror or error}") from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise BadSource(
+            f"{shown(path)} is not an .npz file of plain arrays: {quote(str(error))}",
+            next_step="write it with numpy.savez, from arrays of numbers or text",
+        ) from None
+    return from_arrays(arrays, default, ".npz file", str(path))
+
+
+def from_arrays(arrays: Arrays, default: str, what: str, origin: str) -> Source:
+    """Samples from arrays of equal first dimension, by field name.
+
+    Args:
+        default: the split where no array's name says one.
+        what: the kind of source, in words; ``origin``: where it is.
+    """
+    if not arrays:
+        raise BadSource(f"{shown(origin)} holds no arrays")
+    groups = _groups(arrays, default)
+    splits: dict[str, SplitSource] = {}
+    schemas: list[Schema] = []
+    for split in files.in_order(iter(groups)):
+        count = _length(groups[split], origin)
+        schemas.append(_schema(groups[split], origin))
+        splits[split] = SplitSource(items=_items(groups[split], count), count=count)
+    if any(schema != schemas[0] for schema in schemas):
+        raise BadSource(
+            f"{shown(origin)}: the splits {', '.join(splits)} differ in their arrays' names, "
+            "types or shapes",
+            next_step="give every split the same arrays, such as x_train, y_train, x_test, y_test",
+        )
+    names = ", ".join(schemas[0].names)
+    return Source(
+        what=what,
+        origin=origin,
+        schema=schemas[0],
+        splits=splits,
+        travels=(f"every element of the arrays {names}",),
+    )
+
+
+def _groups(arrays: Arrays, default: str) -> dict[str, dict[str, NDArray[Any]]]:
+    """The arrays by split, if all their names say one; else all in the default split."""
+    named = {name: _SUFFIXED.fullmatch(name) for name in arrays}
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    if all(named.values()):
+        for name, match in named.items():
+            assert match is not None
+            groups.setdefault(match[2], {})[match[1]] = arrays[name]
+        return groups
+    return {default: dict(arrays)}
+
+
+def _length(arrays: Arrays, origin: str) -> int:
+    lengths = {name: len(array) if array.ndim else None for name, array in arrays.items()}
+    if None in lengths.values() or len(set(lengths.values())) != 1:
+        said = ", ".join(f"{shown(name)} {array.shape}" for name, array in arrays.items())
+        raise BadSource(
+            f"{shown(origin)}: expected arrays of one length (their first dimension), found {said}",
+            next_step="leave out or reshape the arrays that do not have one row for each sample",
+        )
+    (count,) = set(lengths.values())
+    if not count:
+        raise BadSource(f"{shown(origin)}: the arrays have no rows")
+    return count
+
+
+def _schema(arrays: Arrays, origin: str) -> Schema:
+    fields = []
+    for name, array in arrays.items():
+        try:
+            fields.append(Field(name, kind_of(array.dtype, array.shape[1:])))
+        except LocalError as error:
+            raise BadSource(
+                f"{shown(origin)}: array {shown(name)}: {error}", next_step=error.next_step
+            ) from None
+    return Schema(tuple(fields))
+
+
+def kind_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Kind:
+    """The kind of one row of an array: a scalar where ``shape``, the rest of it, is empty.
+
+    Raises:
+        LocalError: a dtype that no field holds: objects, structured, void.
+    """
+    if shape and 0 in shape:
+        raise LocalError(f"a dimension of length 0: {shape}")
+    if dtype.kind in "UM" and not shape:
+        return String() if dtype.kind == "U" else Timestamp()
+    if not shape:
+        match dtype.kind:
+            case "b":
+                return Bool()
+            case "i" | "u":
+                return Int(dtype.itemsize * 8, dtype.kind == "i")
+            case "f" if dtype.itemsize <= 8:
+                return Float(dtype.itemsize * 8)
+    return Array(dtype.newbyteorder("=").name, shape)  # type: ignore[arg-type]
+
+
+def _items(arrays: Arrays, count: int) -> Callable[[Schema], Iterator[Item]]:
+    def items(schema: Schema) -> Iterator[Item]:
+        wanted = {field.name: arrays[field.name] for field in schema if field.name in arrays}
+
+        def load(row: int) -> dict[str, Any]:
+            return {name: _cell(array[row]) for name, array in wanted.items()}
+
+        return ((row_key(row), partial(load, row)) for row in range(count))
+
+    return items
+
+
+def _cell(value: Any) -> Any:
+    """A row of an array as a sample has it; text without numpy's own type."""
+    return str(value) if isinstance(value, np.str_) else value

@@ -1,0 +1,121 @@
+"""What a source of samples is, whatever it was made from.
+
+Belongs here: the value that every reader of this package returns, and the two things they share:
+how progress is told and how a list of bad files becomes one error. Knows no file format.
+
+Rules. Making a `Source` reads enough to know that packing will not stumble: what can be checked
+beforehand is checked before anything is written or sent. A sample is a mapping or a dataclass
+instance that fits ``schema``; keys are unique in a split and the same on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from atd.errors import BadSource
+from atd.protocol.syntax import quote
+from atd.schema.evolve import settle
+from atd.schema.fields import Schema
+
+Pair = tuple[str, Any]
+"""The key of a sample and the sample."""
+
+Item = tuple[str, Callable[[], Any]]
+"""The key of a sample and what loads it."""
+
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being done, how much of it is done, and how much there is where that is known."""
+
+MAX_LISTED: Final = 20
+"""Bad files named in one error, at most."""
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """The samples of one split, as one of two things, each made for the schema to fit.
+
+    Args:
+        stream: iterates over (key, sample), in an order of its own; may be called again, unless
+            the source is ``once``.
+        items: iterates over (key, what loads the sample): for sources with random access, whose
+            samples need not pass through a temporary file to be ordered.
+        count: how many samples there are, where that is known beforehand.
+    """
+
+    stream: Callable[[Schema], Iterator[Pair]] | None = None
+    items: Callable[[Schema], Iterator[Item]] | None = None
+    count: int | None = None
+
+    def samples(self, schema: Schema) -> Iterator[Pair]:
+        """Every key and sample, whichever way the source has them."""
+        if self.stream is not None:
+            return self.stream(schema)
+        assert self.items is not None
+        return ((key, load()) for key, load in self.items(schema))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples to publish, with what was learned while opening them.
+
+    Args:
+        what: the kind of source in words, such as "folder of images".
+        origin: where it is: a path, or the type of a Python object.
+        schema: what every sample fits.
+        splits: by name.
+        travels: what goes public along with the samples, in words: file names, places in EXIF.
+        warnings: what the publisher should see before going on.
+        inferred: whether ``schema`` was inferred, and so may follow that of the last release.
+        once: the samples can be read once only (a generator).
+        packed: the folder of shards that this already is; there is nothing to pack then.
+    """
+
+    what: str
+    origin: str
+    schema: Schema
+    splits: Mapping[str, SplitSource]
+    travels: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    inferred: bool = True
+    once: bool = False
+    packed: Path | None = None
+
+    @property
+    def count(self) -> int | None:
+        """The number of samples in all splits, or None where one of them does not say."""
+        counts = [split.count for split in self.splits.values()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def following(self, previous: Schema | None) -> Source:
+        """This source with an inferred schema kept as near to the last release's as the data allow.
+
+        So that data of the same shape keep their schema although this time, say, no value is
+        missing, and labels keep their numbers when a class is added.
+        """
+        if previous is None or not self.inferred or self.packed is not None:
+            return self
+        return replace(self, schema=settle(self.schema, previous))
+
+
+def shown(name: object) -> str:
+    """A file name for a message: as it is where it prints, else escaped."""
+    text = str(name)
+    return text if text.isprintable() and len(text) <= 200 else quote(text, 200)
+
+
+def refuse_all(found: Sequence[str], what: str, next_step: str) -> None:
+    """Raise BadSource naming everything in ``found`` (`MAX_LISTED` at most); nothing if empty.
+
+    Args:
+        found: one line each: the file and what is wrong with it.
+        what: of what kind they are, such as "images cannot be read".
+    """
+    if not found:
+        return
+    more = f"; and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+    listed = "; ".join(found[:MAX_LISTED])
+    raise BadSource(f"{len(found)} {what}: {listed}{more}", next_step=next_step)
