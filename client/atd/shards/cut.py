@@ -1,0 +1,292 @@
+"""Where shards are cut, so that an edit costs one shard, and packing a whole split.
+
+Belongs here: the order of samples, the cuts, and the ways from a source to finished shards. Both
+orders give the same shards for the same samples whatever order a source delivers them in (``hash``)
+or for the same sequence (``keep``), because every cut depends on keys and sizes alone.
+
+``hash``: samples are ordered by the SHA-256 of their key, and the space of hashes is halved, and
+halved again, until each part fits the target. A shard is what lies in one part::
+
+    0────────────────────────────────────────1     all keys by hash: too large, so halved
+    0────────────────────┤├───────────────────
+                          ├────────┤├─────────     the right half was still too large
+
+A part knows nothing of its neighbours, so adding, changing or removing a sample touches its own
+part only: it is rewritten, or halved when it grew too large, or joined with its other half when
+both now fit into one. There is no cascade, at any size. Shards are as a rule half full to full.
+
+``keep``: the order is the source's, so only the cuts can depend on content: a sample ends a shard
+when the tail of its key's hash falls below a threshold proportional to its size, between a smallest
+and a largest shard. After an edit the cuts meet again at the next such sample.
+
+Shards are named ``PREFIX-DIGEST.tar`` with 16 hex digits of their SHA-256: an unchanged shard keeps
+its name, which an index in the name would not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+from atd.errors import TooLarge
+from atd.records import CutParameters, Layout
+from atd.schema.fields import Schema
+from atd.shards import tar
+from atd.shards.keys import check_key, key_digest
+from atd.shards.layout import SampleWriter, Stored
+from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size, storing
+
+Item: TypeAlias = tuple[str, Callable[[], Mapping[str, object] | object]]
+"""A sample that is made when its turn comes: its key, and how to load it."""
+
+T = TypeVar("T")
+OnShard: TypeAlias = Callable[[ShardInfo], object]
+
+_NAME_DIGITS: Final = 16
+_HASH_BITS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A sample ready to be written: its place in hash order, and its bytes in an archive."""
+
+    key: str
+    place: int
+    size: int
+    stored: Stored
+
+
+def pack(
+    items: Iterable[Item],
+    schema: Schema,
+    layout: Layout,
+    cuts: CutParameters,
+    folder: Path,
+    prefix: str,
+    on_shard: OnShard | None = None,
+) -> list[ShardInfo]:
+    """Write the samples of one split as shards below ``folder``.
+
+    Each sample is loaded once, when its turn comes; only keys, and one shard, are in memory. For
+    samples that cannot be loaded at will see `pack_stream`.
+
+    Args:
+        items: keys and loaders, in any order; for ``order="keep"`` in the order to keep.
+        prefix: what shard names start with, usually the name of the split.
+        on_shard: called with each shard when it is finished.
+
+    Returns:
+        The shards in order; none if there are no samples.
+
+    Raises:
+        SchemaMismatch: a sample does not fit the schema.
+        InvalidSyntax: a key cannot be written.
+        BadSource: two samples have the same key.
+        TooLarge: a sample does not fit into ``cuts.max_bytes``.
+        StorageFault: the disk is full or the folder not writable.
+    """
+    encode = _Encoding(schema, layout, cuts)
+    if cuts.order == "keep":
+        encoded = (encode(key, load()) for key, load in _distinct(items))
+        return _write(by_content(encoded, cuts), folder, prefix, on_shard)
+    waiting = sorted(((key_digest(check_key(key)), key, load) for key, load in items), key=_digest)
+    for (_, key, _), (_, following, _) in itertools.pairwise(waiting):
+        if key == following:
+            raise repeated(key)
+    encoded = (encode(key, load()) for _, key, load in waiting)
+    return _write(by_hash(encoded, cuts), folder, prefix, on_shard)
+
+
+def pack_stream(
+    samples: Iterable[tuple[str, object]],
+    schema: Schema,
+    layout: Layout,
+    cuts: CutParameters,
+    folder: Path,
+    prefix: str,
+    on_shard: OnShard | None = None,
+) -> list[ShardInfo]:
+    """`pack` for samples that come once, in an order of their own, such as from a generator.
+
+    For the order by hash they are encoded as they come into a temporary file in ``folder``, which
+    takes as much space as the shards, and written from there.
+    """
+    if cuts.order == "keep":
+        items = ((key, lambda sample=sample: sample) for key, sample in samples)
+        return pack(items, schema, layout, cuts, folder, prefix, on_shard)
+    encode = _Encoding(schema, layout, cuts)
+    with _Spool(folder) as spool:
+        for key, sample in _distinct(samples):
+            spool.add(encode(key, sample))
+        return _write(by_hash(spool.in_order(), cuts), folder, prefix, on_shard)
+
+
+def _digest(entry: tuple[bytes, str, object]) -> bytes:
+    return entry[0]
+
+
+def _distinct(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    seen: set[bytes] = set()
+    for key, value in pairs:
+        digest = key_digest(check_key(key))[:16]
+        if digest in seen:
+            raise repeated(key)
+        seen.add(digest)
+        yield key, value
+
+
+def _write(
+    groups: Iterator[list[Encoded]], folder: Path, prefix: str, on_shard: OnShard | None
+) -> list[ShardInfo]:
+    shards: list[ShardInfo] = []
+    for group in groups:
+        shard = ShardFileWriter(folder)
+        for sample in group:
+            shard.add(sample.key, sample.stored)
+        shards.append(shard.finish(lambda digest: f"{prefix}-{digest[:_NAME_DIGITS]}.tar"))
+        if on_shard is not None:
+            on_shard(shards[-1])
+    return shards
+
+
+class _Encoding:
+    """Samples as `Encoded`, none of which is too large for a shard of its own."""
+
+    def __init__(self, schema: Schema, layout: Layout, cuts: CutParameters) -> None:
+        self._writer = SampleWriter(schema, layout)
+        self._limit = cuts.max_bytes
+
+    def __call__(self, key: str, sample: object) -> Encoded:
+        stored = self._writer(key, sample)
+        size = stored_size(stored)
+        if tar.archive_size(size) > self._limit:
+            raise TooLarge(
+                f"sample {key}: {tar.archive_size(size)} bytes as a shard of its own,"
+                f" but a shard holds at most {self._limit}",
+                next_step="make the sample smaller, or publish to a store that takes larger shards",
+            )
+        return Encoded(key, int.from_bytes(key_digest(key), "big"), size, stored)
+
+
+# ------------------------------------------------------------------ cuts
+
+
+def by_hash(samples: Iterator[Encoded], cuts: CutParameters) -> Iterator[list[Encoded]]:
+    """Groups of ``samples``, which come in hash order, by halving; see the module's docstring.
+
+    At most one target's worth of samples, and one more, is held at a time.
+    """
+    yield from _halved(_Ahead(samples, cuts), 0, 0)
+
+
+def _halved(ahead: _Ahead, part: int, depth: int) -> Iterator[list[Encoded]]:
+    if ahead.fits(part, depth):
+        group = ahead.take(part, depth)
+        if group:
+            yield group
+        return
+    yield from _halved(ahead, 2 * part, depth + 1)
+    yield from _halved(ahead, 2 * part + 1, depth + 1)
+
+
+class _Ahead:
+    """Samples read ahead, just far enough to know whether a part fits into one shard."""
+
+    def __init__(self, samples: Iterator[Encoded], cuts: CutParameters) -> None:
+        self._samples = samples
+        self._held: deque[Encoded] = deque()
+        self._limit = min(cuts.target_bytes, cuts.max_bytes)
+        self._max_samples = cuts.max_samples
+
+    def fits(self, part: int, depth: int) -> bool:
+        """Whether all samples whose hash starts with the ``depth`` bits ``part`` fit a shard."""
+        size = 0
+        for count, sample in enumerate(self._walk(), 1):
+            if sample.place >> (_HASH_BITS - depth) != part:
+                return True
+            size += sample.size
+            if count > 1 and (tar.archive_size(size) > self._limit or count > self._max_samples):
+                return False
+        return True
+
+    def _walk(self) -> Iterator[Encoded]:
+        yield from self._held
+        for sample in self._samples:
+            self._held.append(sample)
+            yield sample
+
+    def take(self, part: int, depth: int) -> list[Encoded]:
+        """Give up those samples."""
+        group: list[Encoded] = []
+        while self._held and self._held[0].place >> (_HASH_BITS - depth) == part:
+            group.append(self._held.popleft())
+        return group
+
+
+def by_content(samples: Iterator[Encoded], cuts: CutParameters) -> Iterator[list[Encoded]]:
+    """Groups of ``samples`` in the order in which they come; see the module's docstring."""
+    target = min(cuts.target_bytes, cuts.max_bytes)
+    least = cuts.min_bytes or target // 4
+    group: list[Encoded] = []
+    size = 0
+    for sample in samples:
+        grown = tar.archive_size(size + sample.size)
+        if group and (grown > target or len(group) == cuts.max_samples):
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += sample.size
+        enough = size >= least or 4 * len(group) >= cuts.max_samples
+        if enough and _ends_shard(sample, target // 2, cuts.max_samples // 2):
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _ends_shard(sample: Encoded, mean_bytes: int, mean_samples: int) -> bool:
+    """Whether the tail of the hash ends a shard here: once in ``mean_bytes``, or more often."""
+    tail = sample.place & (2**64 - 1)
+    return tail * max(mean_bytes, 1) < sample.size << 64 or tail * max(mean_samples, 1) < 1 << 64
+
+
+# ------------------------------------------------------------------ samples that come once
+
+
+class _Spool:
+    """Encoded samples in a temporary file, to be read back in hash order."""
+
+    def __init__(self, folder: Path) -> None:
+        with storing(folder):
+            self._file = tempfile.TemporaryFile(dir=folder, prefix=".spool-")  # noqa: SIM115
+        self._entries: list[tuple[int, str, int, tuple[tuple[str, int], ...]]] = []
+        self._end = 0
+        self._folder = folder
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, sample: Encoded) -> None:
+        """Put a sample at the end."""
+        lengths = tuple((suffix, len(payload)) for suffix, payload in sample.stored)
+        self._entries.append((sample.place, sample.key, self._end, lengths))
+        with storing(self._folder):
+            for _, payload in sample.stored:
+                self._file.write(payload)
+                self._end += len(payload)
+
+    def in_order(self) -> Iterator[Encoded]:
+        """The samples by the hash of their key."""
+        self._entries.sort()
+        for place, key, start, lengths in self._entries:
+            self._file.seek(start)
+            stored = [(suffix, self._file.read(length)) for suffix, length in lengths]
+            yield Encoded(key, place, stored_size(stored), stored)

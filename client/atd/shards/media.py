@@ -1,0 +1,168 @@
+"""Encoded media as values: the file as it is, and what is inside only when asked.
+
+Belongs here: `Media` and `Image`, telling formats apart by their first bytes, and the way to the
+codec library, which is loaded by the first picture and not before. What Pillow may be asked, and
+with which limits, is in `atd.shards.pillow`, the only module that imports it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import re
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from atd.errors import ShardError
+
+if TYPE_CHECKING:
+    from atd.shards.pillow import Picture
+
+_SIGNATURES: Final = (
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/gif", re.compile(rb"GIF8[79]a")),
+    ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("image/tiff", re.compile(rb"II\*\0|MM\0\*")),
+    ("image/bmp", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL)),
+    ("image/avif", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
+    ("image/jp2", re.compile(rb"\0\0\0\x0cjP  ")),
+    ("audio/wav", re.compile(rb"RIFF....WAVE", re.DOTALL)),
+    ("audio/flac", re.compile(rb"fLaC")),
+    ("audio/ogg", re.compile(rb"OggS")),
+    ("audio/mpeg", re.compile(rb"ID3|\xff[\xfb\xf3\xf2]")),
+    ("video/webm", re.compile(rb"\x1a\x45\xdf\xa3")),
+    ("video/mp4", re.compile(rb"....ftyp", re.DOTALL)),
+)
+
+SUFFIXES: Final[dict[str, str]] = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/tiff": "tiff",
+    "image/bmp": "bmp",
+    "image/avif": "avif",
+    "image/jp2": "jp2",
+    "audio/wav": "wav",
+    "audio/flac": "flac",
+    "audio/ogg": "ogg",
+    "audio/mpeg": "mp3",
+    "video/webm": "webm",
+    "video/mp4": "mp4",
+}
+"""The usual file name suffix of each media type that `sniff` knows."""
+
+
+class Undecodable(Exception):
+    """A picture cannot be decoded, or not within the limits; `Image` turns it into `ShardError`."""
+
+
+def sniff(data: bytes | memoryview) -> str | None:
+    """The media type that the first bytes of ``data`` announce, or None if they announce none."""
+    head = bytes(data[:16])
+    return next((name for name, pattern in _SIGNATURES if pattern.match(head)), None)
+
+
+class Media:
+    """An encoded file from a sample: audio, video, or an `Image`. Compared by its bytes.
+
+    Args:
+        data: the file; a view of a shard is kept as a view until the bytes are asked for.
+        where: shard, key and field, for messages.
+    """
+
+    __slots__ = ("_data", "where")
+
+    def __init__(self, data: builtins.bytes | memoryview, where: str = "") -> None:
+        self._data = data
+        self.where = where
+
+    @property
+    def bytes(self) -> builtins.bytes:
+        """The file, byte for byte as it was published."""
+        return builtins.bytes(self._data)
+
+    @property
+    def media_type(self) -> str | None:
+        """Such as ``image/png``, by the first bytes; None if they say nothing."""
+        return sniff(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Media) and self._data == other._data
+
+    def __hash__(self) -> int:
+        return hash(self.bytes)
+
+    def __reduce__(self) -> tuple[type[Media], tuple[builtins.bytes, str]]:
+        return type(self), (self.bytes, self.where)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.media_type or 'unknown'}, {len(self)} bytes)"
+
+
+class Image(Media):
+    """An encoded image: its header is read when asked for ``size``, its pixels by `decode`."""
+
+    __slots__ = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the header alone. `ShardError` if there is none."""
+        width, height, _ = self._ask("header")
+        return width, height
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the pixel format: ``RGB``, ``L``, ``RGBA`` …"""
+        return str(self._ask("header")[2])
+
+    def decode(self) -> NDArray[Any]:
+        """The pixels as RGB: an array ``uint8`` (height, width, 3), transparency dropped.
+
+        Raises:
+            ShardError: no image of an accepted format, damaged, or larger than the pixel limit.
+        """
+        pixels: NDArray[Any] = self._ask("decode")
+        return pixels
+
+    def pillow(self) -> Picture:
+        """The decoded image as Pillow has it, in its own mode. Raises as `decode` does."""
+        picture: Picture = self._ask("load")
+        return picture
+
+    def _ask(self, what: str) -> Any:
+        try:
+            return getattr(_pillow(), what)(self.bytes)
+        except Undecodable as error:
+            raise ShardError(f"{self.where or 'image'}: {error}") from error
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.decode().astype(dtype or "uint8", copy=False)
+
+
+def is_pillow(value: object) -> bool:
+    """Whether ``value`` is a Pillow image; Pillow is not loaded to find out."""
+    return any(
+        cls.__module__ == "PIL.Image" and cls.__name__ == "Image" for cls in type(value).__mro__
+    )
+
+
+def encode_png(picture: object) -> bytes:
+    """A Pillow image or an array of pixels as a PNG file: lossless, and the same bytes each time.
+
+    Raises:
+        Undecodable: a shape, dtype or mode that PNG cannot hold without loss.
+    """
+    data: bytes = _pillow().encode_png(picture)
+    return data
+
+
+def _pillow() -> ModuleType:
+    """Pillow's door, opened on first use: text and arrays never pay for it."""
+    return importlib.import_module("atd.shards.pillow")

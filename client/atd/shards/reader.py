@@ -1,0 +1,202 @@
+"""Reading one shard file: a map, an index, and samples decoded one at a time on demand.
+
+Belongs here: `ShardFile`. It maps the file, so what is read costs memory only in the page cache,
+and arrays come out as read-only views of the map. It holds a shared lock on the file for as long as
+the map or a view of it lives, so that eviction leaves the file alone. A mapped file is never
+truncated or rewritten in place by us, only replaced by rename or unlinked.
+
+The file's digest is the store's business: whoever hands a path over has verified it. This reader
+trusts the contents no more for that: a publisher signs what he likes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from atd.errors import Busy, SchemaMismatch, ShardError, StorageFault
+from atd.records import Layout
+from atd.schema import fields
+from atd.schema.fields import Schema
+from atd.shards import media
+from atd.shards.index import MemberIndex
+from atd.shards.layout import PACKED, SampleReader
+from atd.shards.unfit import Unfit
+
+_NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class ShardFile:
+    """The samples of the shard at ``path``, by position.
+
+    Args:
+        path: a whole shard, whose digest has been checked by whoever fetched it.
+        schema: what its samples are.
+        layout: how they lie in it.
+        index: its member index, if known; derived from the shard otherwise.
+        name: what to call the shard in errors; its file name if not given.
+        samples: how many it must hold, if known.
+
+    Raises:
+        ShardError: no shard, or not of this layout or number of samples.
+        StorageFault: the file cannot be opened.
+        Busy: it is just being removed.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        schema: Schema,
+        layout: Layout,
+        *,
+        index: MemberIndex | None = None,
+        name: str | None = None,
+        samples: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.name = name or self.path.name
+        self.schema = schema
+        self.layout = layout
+        self._expected = samples
+        self._read = SampleReader(schema, layout)
+        self._media = tuple(field.name for field in schema if _holds_media(field.kind))
+        self._view = memoryview(_map(self.path, self.name))
+        self.index = MemberIndex.of(self._view, self.name) if index is None else index
+        self._check()
+        self._first = self.index.first.tolist()
+        self._offsets = self.index.offsets.tolist()
+        self._sizes = self.index.sizes.tolist()
+        self._suffix = [self.index.suffixes[number] for number in self.index.suffix.tolist()]
+
+    def _check(self) -> None:
+        index = self.index
+        if index.size != len(self._view):
+            raise ShardError(
+                f"{self.name}: expected {index.size} bytes, as its index says, found"
+                f" {len(self._view)}"
+            )
+        if self._expected is not None and len(index) != self._expected:
+            raise ShardError(f"{self.name}: expected {self._expected} samples, found {len(index)}")
+        if self.layout.kind == "packed" and index.suffixes not in ((PACKED,), ()):
+            wrong = next(suffix for suffix in index.suffixes if suffix != PACKED)
+            raise ShardError(
+                f"{self.name}: expected one member .{PACKED} for each sample, found .{wrong!a}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def key(self, i: int) -> str:
+        """The key of sample ``i``."""
+        return self.index.keys[i]
+
+    def members(self, i: int) -> dict[str, memoryview]:
+        """The members of sample ``i`` by suffix, as they lie in the shard."""
+        if i < 0:
+            i += len(self)
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.name} has {len(self)} samples, asked for number {i}")
+        found: dict[str, memoryview] = {}
+        for at in range(self._first[i], self._first[i + 1]):
+            offset = self._offsets[at]
+            found[self._suffix[at]] = self._view[offset : offset + self._sizes[at]]
+        return found
+
+    def sample(self, i: int, fields: Collection[str] | None = None) -> dict[str, Any]:
+        """Sample ``i`` as a dict in schema order; missing optional fields are left out.
+
+        Args:
+            fields: decode only these, and leave the others out.
+
+        Returns:
+            Python scalars, aware datetimes, lists and dicts; arrays as read-only views of the map;
+            `atd.shards.media.Image` and `Media` for encoded files.
+
+        Raises:
+            ShardError: the sample does not fit the schema; names shard, key and field.
+            SchemaMismatch: ``fields`` names one that the schema has not.
+        """
+        if fields is not None and not self._read.names.issuperset(fields):
+            unknown = sorted(set(fields) - self._read.names)
+            raise SchemaMismatch(
+                f"no field {', '.join(unknown)}; there are: {', '.join(self.schema.names)}"
+            )
+        members = self.members(i)
+        try:
+            sample = self._read(members, fields)
+        except Unfit as error:
+            raise ShardError(f"{self.name}: sample {self.key(i)}: {error}") from None
+        for name in self._media:
+            if name in sample:
+                _place(sample[name], f"{self.name}: sample {self.key(i)}: field {name}")
+        return sample
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self.sample(i) for i in range(len(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = (self.path, self.schema, self.layout, self.index, self.name, self._expected)
+        return _reopen, arguments
+
+
+def _reopen(
+    path: Path, schema: Schema, layout: Layout, index: MemberIndex, name: str, samples: int | None
+) -> ShardFile:
+    return ShardFile(path, schema, layout, index=index, name=name, samples=samples)
+
+
+def _map(path: Path, name: str) -> mmap.mmap:
+    """The whole file, read-only; the map keeps the lock after the descriptor is closed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageFault(f"cannot open the shard {path}: {error.strerror}") from error
+    try:
+        _lock(descriptor, path)
+        if not os.fstat(descriptor).st_size:
+            raise ShardError(f"{name}: expected a tar archive, found 0 bytes")
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise StorageFault(f"cannot map the shard {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """A shared lock, where the file system has locks: it belongs to the open file, not to us."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(f"the shard {path} is just being removed") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _holds_media(kind: fields.Kind) -> bool:
+    match kind:
+        case fields.Media():
+            return True
+        case fields.List():
+            return _holds_media(kind.item)
+        case fields.Struct():
+            return any(_holds_media(field.kind) for field in kind.fields)
+        case _:
+            return False
+
+
+def _place(value: object, where: str) -> None:
+    """Tell every encoded file in ``value`` where it is, for the errors that it may raise later."""
+    if isinstance(value, media.Media):
+        value.where = where
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            _place(item, f"{where}[{at}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _place(item, f"{where}.{name}")
