@@ -24,7 +24,8 @@ SCHEMA = [*RECORDS, "atd.schema"]
 SHARDS = [*SCHEMA, "atd.shards", "atd.manifest"]
 ASKING = [
     *BASE,
-    *(f"atd.{room}" for room in ("protocol.syntax", "api", "settings", "refs", "launch", "connection")),
+    "atd.protocol.syntax",
+    *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
 ]
 LIBRARY = [*SHARDS, *ASKING, "atd.service"]
 
@@ -74,7 +75,7 @@ DOORS: dict[str, list[str]] = {
     "cryptography": ["atd.protocol.keys"],
     "coincurve": ["atd.protocol.keys"],
     "numpy": ["atd.schema", "atd.shards", "atd.dataset", "atd.publish", "atd_daemon.demo"],
-    "PIL": ["atd.shards.media", "atd_daemon.demo"],
+    "PIL": ["atd.shards.pillow", "atd_daemon.demo"],
     "msgpack": ["atd.shards.codec"],
     "webdataset": ["atd.dataset.webdataset_door"],
     "pyarrow": ["atd.publish.sources.parquet"],
