@@ -136,9 +136,17 @@ class TooLarge(LocalError):
 
 
 class Conflict(LocalError):
-    """What is published changed under us, or the version already exists with other content."""
+    """What is published changed under us, or the version already exists with other content.
+
+    ``reason`` is the XRPC error that a PDS gave where the error was raised (``InvalidSwap``,
+    ``BlobNotFound``), else empty; it does not cross the daemon's socket.
+    """
 
     exit_code = 19
+
+    def __init__(self, message: str, *, reason: str = "", next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.reason = reason
 
 
 class BadSettings(LocalError):

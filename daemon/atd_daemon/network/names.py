@@ -38,7 +38,7 @@ class TxtResolver(Protocol):
         ...
 
     async def exists(self, name: str) -> bool:
-        """Whether ``name`` has an address; False: the DNS says that it has none. Raises as `txt`."""
+        """Whether ``name`` has an address; False: the DNS says no. Raises as `txt`."""
         ...
 
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from atd.errors import AccountInactive, AtdError, InvalidSyntax, Unreachable
 from atd.protocol.cbor import Cid
@@ -19,6 +18,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey, Tid, quote
 from atd_daemon.config import Config
 from atd_daemon.network.fetch import Fetcher, Reply, StreamReply, host_of
+from atd_daemon.network.xrpc import error_of, method_url
 
 CAR_TYPE: Final = "application/vnd.ipld.car"
 _INACTIVE: Final = {
@@ -68,12 +68,12 @@ class PdsReader:
         Raises:
             AccountInactive: the PDS serves this account no more.
         """
-        params = {"did": uri.did, "collection": uri.collection, "rkey": uri.rkey}
+        params: dict[str, object] = {"did": uri.did, "collection": uri.collection, "rkey": uri.rkey}
         reply = await self._get(
             identity, "com.atproto.sync.getRecord", params, self._config.max_car_bytes
         )
         # Some servers (arroba) refuse to prove an absence; the whole repository proves it.
-        if reply.status in (400, 404) and _error(reply)[0] in ("RecordNotFound", "NotFound"):
+        if reply.status in (400, 404) and error_of(reply)[0] in ("RecordNotFound", "NotFound"):
             return await self.repo(identity)
         return _car(reply, identity)
 
@@ -131,7 +131,11 @@ class PdsReader:
         found: dict[AtUri, Listed] = {}
         cursor: str | None = None
         while True:
-            params = {"repo": identity.did, "collection": collection, "limit": _PAGE}
+            params: dict[str, object] = {
+                "repo": identity.did,
+                "collection": collection,
+                "limit": _PAGE,
+            }
             if cursor is not None:
                 params["cursor"] = cursor
             reply = await self._get(identity, "com.atproto.repo.listRecords", params)
@@ -157,7 +161,7 @@ class PdsReader:
 
     async def describe_server(self, pds: str) -> ServerDescription:
         """What the PDS with origin ``pds`` says of itself."""
-        url = f"{pds}/xrpc/com.atproto.server.describeServer"
+        url = method_url(pds, "com.atproto.server.describeServer")
         reply = await self._fetcher.request("GET", url, max_bytes=self._config.max_reply_bytes)
         if reply.status != 200:
             raise Unreachable(f"{host_of(pds)} is no PDS: it answered {reply.status} to {url}")
@@ -173,7 +177,7 @@ class PdsReader:
         self,
         identity: Identity,
         method: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         max_bytes: int | None = None,
         timeout_s: float | None = None,
     ) -> Reply:
@@ -185,8 +189,8 @@ class PdsReader:
         )
 
 
-def _url(identity: Identity, method: str, params: dict[str, Any]) -> str:
-    return f"{identity.pds}/xrpc/{method}?{urlencode({k: str(v) for k, v in params.items()})}"
+def _url(identity: Identity, nsid: str, params: dict[str, object]) -> str:
+    return method_url(identity.pds, nsid, params)
 
 
 def _car(reply: Reply, identity: Identity) -> bytes:
@@ -205,18 +209,9 @@ def _json(reply: Reply, identity: Identity) -> dict[str, Any]:
     return reply.json()
 
 
-def _error(reply: Reply) -> tuple[str, str]:
-    """The name and the message of an XRPC error; empty where there is none."""
-    try:
-        value = reply.json()
-    except Unreachable:
-        return "", ""
-    return str(value.get("error", "")), str(value.get("message", ""))
-
-
 def _refused(reply: Reply, identity: Identity) -> AtdError:
     """What a status other than 200 says about an account."""
-    host, (name, message) = host_of(reply.url), _error(reply)
+    host, (name, message) = host_of(reply.url), error_of(reply)
     if name in _INACTIVE:
         return AccountInactive(
             f"the account {identity.did} {_INACTIVE[name]}, says its PDS {host}",
