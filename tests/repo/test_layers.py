@@ -19,7 +19,9 @@ SOURCES = {
 }
 
 BASE = ["atd.errors", "atd.names"]
-RECORDS = [*BASE, "atd.protocol", "atd.schema.fields", "atd.records", "atd.lexicon_files"]
+# What a schema is in a record: the light half of atd.schema.
+FIELDS = [*BASE, "atd.protocol.syntax", *(f"atd.schema.{m}" for m in ("fields", "kinds", "limits"))]
+RECORDS = [*FIELDS, "atd.protocol", "atd.records", "atd.lexicon_files"]
 SCHEMA = [*RECORDS, "atd.schema"]
 SHARDS = [*SCHEMA, "atd.shards", "atd.manifest"]
 ASKING = [
@@ -31,9 +33,11 @@ LIBRARY = [*SHARDS, *ASKING, "atd.service"]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
-    "atd.names": ["atd.errors"],
+    "atd.names": ["atd.errors", "atd.protocol.syntax"],
     "atd.protocol": ["atd.errors"],
-    "atd.schema.fields": BASE,
+    "atd.schema.fields": FIELDS,
+    "atd.schema.kinds": FIELDS,
+    "atd.schema.limits": FIELDS,
     "atd.lexicon_files": ["atd.errors", "atd.protocol"],
     "atd.records": RECORDS,
     "atd.schema": SCHEMA,
@@ -72,6 +76,7 @@ ARROWS: dict[str, list[str]] = {
 # Library -> the modules that may import it. Everything else asks them.
 DOORS: dict[str, list[str]] = {
     "libipld": ["atd.protocol.cbor"],
+    "regex": ["atd.protocol.graphemes"],
     "cryptography": ["atd.protocol.keys"],
     "coincurve": ["atd.protocol.keys"],
     "numpy": ["atd.schema", "atd.shards", "atd.dataset", "atd.publish", "atd_daemon.demo"],
