@@ -25,8 +25,8 @@ _POLL_S = 0.05
 @asynccontextmanager
 async def working(path: Path) -> AsyncIterator[None]:
     """Hold the work lock at ``path``, waiting for whoever has it."""
-    while (handle := _try_work(path)) is None:
-        await asyncio.sleep(_POLL_S)  # noqa: ASYNC110 - the holder may be another process
+    while (handle := _try_work(path)) is None:  # noqa: ASYNC110 - another process may hold it
+        await asyncio.sleep(_POLL_S)
     try:
         yield
     finally:

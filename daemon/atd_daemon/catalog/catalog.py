@@ -1,0 +1,241 @@
+"""The index's face: one object that the rest of the daemon holds.
+
+Its methods are synchronous and may be called from any thread. A lookup takes microseconds and a
+`put` well under a millisecond (no write waits for the disk), so calling them from the event loop is
+meant. Three grow with what they are given and belong in ``asyncio.to_thread``: opening,
+`publisher_snapshot` (about 10,000 records a second), and `datasets` over all publishers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from atd.errors import Absent, AtdError, RemoteError
+from atd.protocol.cbor import Cid
+from atd.protocol.identity import Identity
+from atd.protocol.proof import VerifiedAbsence, VerifiedRecord, VerifiedRepo
+from atd.protocol.syntax import AtUri, Did, Handle, Tid
+from atd.records import Record, version_order
+from atd_daemon.catalog import queries, search, writer
+from atd_daemon.catalog.database import Database
+from atd_daemon.catalog.model import (
+    Changes,
+    Counts,
+    DatasetEntry,
+    Flaw,
+    Problem,
+    Publisher,
+    ReleaseEntry,
+    SearchPage,
+    StoredRecord,
+)
+from atd_daemon.catalog.search import Filters
+
+
+class Catalog:
+    """The index in the SQLite file at ``path``, which it creates or brings up to date.
+
+    Moments (``now``) are seconds since 1970, by the caller's clock; this never reads one.
+
+    Raises:
+        StorageFault: the file is damaged (it was moved aside, the next start makes a new one), of
+            a newer atd, of another program, on a network file system, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def put(self, verified: VerifiedRecord, parsed: Record, *, now: float) -> None:
+        """Take in one proved record with its typed value; settles a problem that it had.
+
+        Raises:
+            TypeError: one of them is something else.
+            LexiconError: they do not belong together.
+            StaleRevision: something signed later, or at the same revision, says otherwise.
+        """
+        with self._database.write() as db:
+            writer.put(db, verified, parsed, now)
+
+    def delete(self, absence: VerifiedAbsence, *, now: float) -> bool:
+        """Take in the proof that there is no such record. Whether the index had it.
+
+        Raises:
+            TypeError: it is no proof.
+            StaleRevision: something signed later, or at the same revision, says otherwise.
+        """
+        with self._database.write() as db:
+            return writer.delete(db, absence, now)
+
+    def publisher_snapshot(
+        self,
+        repo: VerifiedRepo,
+        parsed: Iterable[tuple[VerifiedRecord, Record]],
+        flaws: Iterable[Flaw] = (),
+        *,
+        now: float,
+    ) -> Changes:
+        """Make the index equal to a whole proved repository, in one transaction.
+
+        Args:
+            repo: the repository.
+            parsed: each of its records of our collections, with its typed value …
+            flaws: … or with the reason why it has none.
+
+        Raises:
+            TypeError, LexiconError: as `put`.
+            ValueError: a record of our collections is missing from both, or is not in ``repo``.
+            StaleRevision: something of this publisher that was signed later is known.
+        """
+        with self._database.write() as db:
+            return writer.snapshot(db, repo, parsed, flaws, now)
+
+    def problem(
+        self, uri: AtUri, reason: type[AtdError] | AtdError, message: str = "", *, now: float
+    ) -> None:
+        """Take note that the record at ``uri`` cannot be proved or read; it is listed no longer.
+
+        Args:
+            uri: the record, by DID, collection and key.
+            reason: the error, or its class. Only what someone published (RemoteError) or did not
+                publish (Absent) is a problem of a record: that a server did not answer is not.
+            message: what was expected and what came; the error's own if it is empty.
+        """
+        kind = reason if isinstance(reason, type) else type(reason)
+        if not issubclass(kind, RemoteError | Absent):
+            raise ValueError(f"{kind.__name__} says nothing about the record {uri}")
+        said = message or ("" if isinstance(reason, type) else str(reason))
+        with self._database.write() as db:
+            writer.problem(db, Flaw(uri, kind.__name__, said), now)
+
+    def publisher_seen(self, identity: Identity, *, now: float) -> None:
+        """Take note of a publisher's PDS, and of its handle where that is proved."""
+        with self._database.write() as db:
+            writer.publisher(db, identity, now)
+
+    def publisher_error(self, did: Did, error: AtdError | None, *, now: float) -> None:
+        """Take note of what was wrong when a publisher was last asked; None: nothing was."""
+        reason = None if error is None else type(error).__name__
+        with self._database.write() as db:
+            writer.publisher_error(db, did, reason, None if error is None else str(error), now)
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def record(self, uri: AtUri) -> StoredRecord | None:
+        """The record at ``uri`` as it was last proved."""
+        with self._database.read() as db:
+            return queries.record(db, uri)
+
+    def pinned(self, uri: AtUri, cid: Cid) -> StoredRecord | None:
+        """The record at ``uri`` if it is the very one that ``cid`` names."""
+        found = self.record(uri)
+        return found if found is not None and found.cid == cid else None
+
+    def records(self, did: Did, collection: str) -> list[StoredRecord]:
+        """Every record of one collection of one publisher, by key."""
+        with self._database.read() as db:
+            return queries.records(db, did, collection)
+
+    def absent_since(self, uri: AtUri) -> Tid | None:
+        """The revision at which it was last proved that there is no record at ``uri``."""
+        with self._database.read() as db:
+            return queries.absence(db, uri)
+
+    def rev_floor(self, did: Did) -> Tid | None:
+        """The newest revision of this publisher that was proved: nothing older is news."""
+        with self._database.read() as db:
+            return queries.rev_floor(db, did)
+
+    def dataset(self, did: Did, name: str) -> DatasetEntry | None:
+        """One data set; None if it is not listed."""
+        with self._database.read() as db:
+            return queries.dataset(db, did, name)
+
+    def datasets(self, did: Did | None = None) -> list[DatasetEntry]:
+        """The data sets of one publisher, or of all, by publisher and name."""
+        with self._database.read() as db:
+            return queries.datasets(db, did)
+
+    def releases(self, did: Did, name: str) -> list[ReleaseEntry]:
+        """The releases of a data set that are known, newest version first."""
+        with self._database.read() as db:
+            found = queries.releases(db, did, name)
+        return sorted(found, key=lambda entry: version_order(entry.version), reverse=True)
+
+    def problems(self, did: Did | None = None) -> list[Problem]:
+        """What could not be proved or read, of one publisher or of all."""
+        with self._database.read() as db:
+            return queries.problems(db, did)
+
+    def publisher(self, did: Did) -> Publisher | None:
+        """What is known of one publisher."""
+        with self._database.read() as db:
+            return queries.publisher(db, did)
+
+    def publishers(self) -> list[Publisher]:
+        """What is known of every publisher."""
+        with self._database.read() as db:
+            return queries.publishers(db)
+
+    def did_of(self, handle: Handle) -> Did | None:
+        """Who was last proved to have ``handle``; what was true then may no longer be."""
+        with self._database.read() as db:
+            return queries.did_of(db, handle)
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        license: str | None = None,
+        tag: str | None = None,
+        did: Did | None = None,
+        limit: int = 25,
+        cursor: str | None = None,
+    ) -> SearchPage:
+        """The data sets with these words and properties, best first (see `search`).
+
+        Args:
+            text: whatever a user typed; no text is an error, and none finds everything.
+            license: the SPDX expression, in any case.
+            tag: one of its tags, in any case.
+            did: its publisher.
+            limit: how many at most, up to 100.
+            cursor: the page before's.
+
+        Raises:
+            InvalidSyntax: the cursor is not one of this very search.
+        """
+        with self._database.read() as db:
+            found = search.find(db, text, Filters(license, tag, did), limit, cursor)
+            return SearchPage(tuple(queries.datasets_by_id(db, found.ids)), found.cursor)
+
+    def counts(self) -> Counts:
+        """How much the index holds."""
+        with self._database.read() as db:
+            return queries.counts(db)
+
+    def size_bytes(self) -> int:
+        """What the index takes on disk, its write-ahead log included."""
+        return self._database.size_bytes()
+
+    # --- identities: what the directory remembers -------------------------------------------------
+
+    def answer(self, key: str) -> tuple[str, float] | None:
+        """What a handle or a DID led to when it was last asked for, and when that was.
+
+        Kept for the directory, which knows what the text means and how long to believe it.
+        """
+        with self._database.read() as db:
+            row = db.execute("SELECT text, at_s FROM identities WHERE key = ?", (key,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def put_answer(self, key: str, text: str, at_s: float) -> None:
+        """Remember what a handle or a DID led to, in place of an earlier answer."""
+        with self._database.write() as db:
+            db.execute("INSERT OR REPLACE INTO identities VALUES (?, ?, ?)", (key, text, at_s))

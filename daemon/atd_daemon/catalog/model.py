@@ -1,0 +1,146 @@
+"""What the index gives out: frozen values, typed where a type carries trust.
+
+Moments that publishers wrote are text in the spelling of records; moments of our own clock are
+seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atd.protocol.cbor import Cid
+from atd.protocol.syntax import AtUri, Did, Handle, Tid
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as it was proved.
+
+    ``block`` are its bytes, ``proof`` is the CAR that `atd.protocol.proof.verify_record` accepts
+    again; ``rev`` and ``commit`` say when its publisher last signed it that we know of.
+    """
+
+    uri: AtUri
+    cid: Cid
+    rev: Tid
+    commit: Cid
+    block: bytes
+    proof: bytes
+    verified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseEntry:
+    """A release that is in the index."""
+
+    uri: AtUri
+    cid: Cid
+    name: str
+    version: str
+    samples: int
+    shards: int
+    size: int
+    created_at: str
+    notes: str | None
+    rev: Tid
+    commit: Cid
+    verified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """A data set, as lists show it.
+
+    ``handle`` is the publisher's, if proved; ``latest_uri`` and ``latest_cid`` are what the head
+    points to, and ``release`` is that very release where the index has it.
+    """
+
+    uri: AtUri
+    cid: Cid
+    did: Did
+    handle: Handle | None
+    name: str
+    title: str | None
+    description: str | None
+    license: str | None
+    tags: tuple[str, ...]
+    version: str
+    latest_uri: AtUri
+    latest_cid: Cid
+    deprecated: str | None
+    created_at: str
+    updated_at: str | None
+    rev: Tid
+    commit: Cid
+    verified_at: float
+    release: ReleaseEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Some of what was found, best first; ``cursor`` asks for the next page, None: that was all."""
+
+    entries: tuple[DatasetEntry, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A record that is there and cannot be used: the name of the error's class, and its message."""
+
+    uri: AtUri
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A record that could not be proved or read, and why."""
+
+    uri: AtUri
+    reason: str
+    message: str
+    first_seen: float
+    last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """What is known of a publisher.
+
+    ``handle`` was proved at ``handle_at``; ``rev`` is the newest revision that was proved, at
+    ``verified_at``; at ``complete_at`` everything it had at ``complete_rev`` was. ``error`` is the
+    class of what was wrong when it was last asked, None if nothing was.
+    """
+
+    did: Did
+    handle: Handle | None
+    handle_at: float | None
+    pds: str | None
+    rev: Tid | None
+    verified_at: float | None
+    complete_rev: Tid | None
+    complete_at: float | None
+    error: str | None
+    error_message: str | None
+    error_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a snapshot changed: how many of our records are new, other, gone."""
+
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the index holds."""
+
+    publishers: int
+    records: int
+    datasets: int
+    releases: int
+    problems: int

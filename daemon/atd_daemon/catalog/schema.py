@@ -1,0 +1,141 @@
+"""What is in the index: its tables, their version, and why they look as they do.
+
+Each entry of ``STEPS`` brings the file from one version to the next; steps are only ever added.
+``migrations`` runs them, everything else only compares ``VERSION``.
+
+Search. ``search`` is an FTS5 index over the rows of ``datasets`` (external content: the text is
+stored once), kept in step by triggers. The tokeniser is unicode61: letters and digits are words,
+everything else separates them, so ``com.lecun.mnist`` and ``iris_flowers`` are found by each of
+their parts; case and diacritics do not count. There is no stemming, which would guess a language;
+instead the last word of a query matches as a prefix, for which prefixes of 2 and 3 characters are
+indexed. ``keys`` holds one opaque word for each thing that a search can be filtered by (`search.py`
+makes them), so that a filter is part of the same index lookup as the words.
+
+Order. ``datasets.id`` is new with every change of a data set's head and never used twice:
+descending, it is "newest first" without sorting, which is what bounds the cost of a search.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x61746469  # "atdi"; tells our file from any other SQLite file
+
+_FIRST: Final = """
+CREATE TABLE publishers (
+    did TEXT PRIMARY KEY,
+    handle TEXT,              -- only while it is proved in both directions
+    handle_at REAL,
+    pds TEXT,
+    rev TEXT,                 -- the newest revision that was proved
+    verified_at REAL,
+    complete_rev TEXT,        -- the revision at which all of it was proved
+    complete_commit TEXT,
+    complete_at REAL,
+    error TEXT,               -- what was wrong when it was last asked
+    error_message TEXT,
+    error_at REAL
+);
+CREATE INDEX publishers_by_handle ON publishers (handle);
+
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    uri TEXT NOT NULL UNIQUE,
+    did TEXT NOT NULL REFERENCES publishers (did),
+    collection TEXT NOT NULL,
+    rkey TEXT NOT NULL,
+    cid TEXT NOT NULL,
+    rev TEXT NOT NULL,
+    commit_cid TEXT NOT NULL,
+    verified_at REAL NOT NULL,
+    block BLOB NOT NULL,
+    proof BLOB NOT NULL
+);
+CREATE INDEX records_by_did ON records (did, collection);
+
+CREATE TABLE absences (
+    uri TEXT PRIMARY KEY,
+    did TEXT NOT NULL REFERENCES publishers (did),
+    rev TEXT NOT NULL,
+    verified_at REAL NOT NULL,
+    proof BLOB NOT NULL
+);
+
+CREATE TABLE releases (
+    uri TEXT PRIMARY KEY REFERENCES records (uri),
+    did TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    cid TEXT NOT NULL,
+    samples INTEGER NOT NULL,
+    shards INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    notes TEXT
+);
+CREATE INDEX releases_by_name ON releases (did, name);
+
+CREATE TABLE datasets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uri TEXT NOT NULL UNIQUE REFERENCES records (uri),
+    did TEXT NOT NULL,
+    cid TEXT NOT NULL,
+    name TEXT NOT NULL,
+    title TEXT,
+    description TEXT,
+    tags TEXT NOT NULL,       -- a JSON list
+    license TEXT,
+    publisher TEXT,           -- the proved handle, for searching
+    keys TEXT NOT NULL,
+    latest_uri TEXT NOT NULL,
+    latest_cid TEXT NOT NULL,
+    version TEXT NOT NULL,
+    deprecated TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT
+);
+CREATE INDEX datasets_by_did ON datasets (did, name);
+
+CREATE VIRTUAL TABLE search USING fts5 (
+    name, title, description, tags, license, publisher, keys,
+    content = 'datasets', content_rowid = 'id',
+    tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+);
+CREATE TRIGGER datasets_added AFTER INSERT ON datasets BEGIN
+    INSERT INTO search (rowid, name, title, description, tags, license, publisher, keys)
+    VALUES (new.id, new.name, new.title, new.description, new.tags, new.license, new.publisher,
+            new.keys);
+END;
+CREATE TRIGGER datasets_removed AFTER DELETE ON datasets BEGIN
+    INSERT INTO search (search, rowid, name, title, description, tags, license, publisher, keys)
+    VALUES ('delete', old.id, old.name, old.title, old.description, old.tags, old.license,
+            old.publisher, old.keys);
+END;
+CREATE TRIGGER datasets_changed AFTER UPDATE ON datasets BEGIN
+    INSERT INTO search (search, rowid, name, title, description, tags, license, publisher, keys)
+    VALUES ('delete', old.id, old.name, old.title, old.description, old.tags, old.license,
+            old.publisher, old.keys);
+    INSERT INTO search (rowid, name, title, description, tags, license, publisher, keys)
+    VALUES (new.id, new.name, new.title, new.description, new.tags, new.license, new.publisher,
+            new.keys);
+END;
+
+CREATE TABLE problems (
+    uri TEXT PRIMARY KEY,
+    did TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    first_seen REAL NOT NULL,
+    last_seen REAL NOT NULL
+);
+CREATE INDEX problems_by_did ON problems (did);
+
+CREATE TABLE identities (
+    key TEXT PRIMARY KEY,     -- a handle or a DID
+    text TEXT NOT NULL,       -- what it led to: a DID, a DID document; empty for nothing
+    at_s REAL NOT NULL
+);
+"""
+
+STEPS: Final[tuple[tuple[str, str], ...]] = (("first", _FIRST),)
+VERSION: Final = len(STEPS)

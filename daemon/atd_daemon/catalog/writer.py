@@ -1,0 +1,327 @@
+"""The only way into the index: what was proved goes in, and never backwards.
+
+Every function here runs inside one transaction of `Database.write`. Three rules decide:
+
+1. Only values that `atd.protocol.proof` has made are taken, never something that looks like one,
+   and only together with what `atd.records` parsed from them.
+2. A publisher's commits are ordered by revision. What is known of a URI (a record, an absence)
+   gives way to what was signed later, and a whole repository proved at some revision gives way to
+   nothing that was signed before it. Else somebody who kept an old answer could undo a change.
+3. Two contents of one URI in one revision mean that the publisher, or whoever has its key, signs
+   two histories. Neither replaces the other.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from atd.errors import IdentityMismatch, LexiconError, StaleRevision
+from atd.protocol.identity import Identity
+from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
+from atd.protocol.syntax import AtUri
+from atd.records import COLLECTIONS, Dataset, Record, Release, SchemaRecord, ShardPart
+from atd.records.references import moment_value
+from atd_daemon.catalog.model import Changes, Flaw
+from atd_daemon.catalog.search import filter_words
+
+_CLASSES: Mapping[str, type] = {
+    cls.NSID: cls for cls in (SchemaRecord, ShardPart, Release, Dataset)
+}
+_ADVICE = "ask again in a while: the server may be behind; if it persists, tell the publisher"
+
+
+def put(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float) -> None:
+    """Take in one proved record.
+
+    Raises:
+        TypeError: one of the two is not what it must be.
+        LexiconError: ``parsed`` is of another collection or key than ``verified``.
+        StaleRevision: something signed later, or at the same revision, says otherwise.
+    """
+    _require(verified, VerifiedRecord)
+    _require_pair(verified, parsed)
+    _refuse_older(db, verified.uri, verified.commit, cid=str(verified.cid))
+    _note_commit(db, verified.commit, now)
+    db.execute("DELETE FROM absences WHERE uri = ?", (str(verified.uri),))
+    _store(db, verified, parsed, now)
+    db.execute("DELETE FROM problems WHERE uri = ?", (str(verified.uri),))
+
+
+def delete(db: sqlite3.Connection, absence: VerifiedAbsence, now: float) -> bool:
+    """Take note that a publisher has no such record. Whether the index had it.
+
+    Raises:
+        TypeError: it is not a `VerifiedAbsence`.
+        StaleRevision: something signed later, or at the same revision, says otherwise.
+    """
+    _require(absence, VerifiedAbsence)
+    _refuse_older(db, absence.uri, absence.commit, cid=None)
+    _note_commit(db, absence.commit, now)
+    uri = str(absence.uri)
+    db.execute(
+        "INSERT OR REPLACE INTO absences (uri, did, rev, verified_at, proof)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (uri, absence.uri.did, absence.commit.rev, now, absence.proof),
+    )
+    db.execute("DELETE FROM problems WHERE uri = ?", (uri,))
+    return _remove(db, uri)
+
+
+def snapshot(
+    db: sqlite3.Connection,
+    repo: VerifiedRepo,
+    parsed: Iterable[tuple[VerifiedRecord, Record]],
+    flaws: Iterable[Flaw],
+    now: float,
+) -> Changes:
+    """Make the index equal to a whole repository: what is new, what changed, and what is gone.
+
+    Args:
+        repo: the proved repository.
+        parsed: each of its records of our collections that could be read.
+        flaws: each that could not, with the reason.
+
+    Raises:
+        TypeError, LexiconError: as `put`.
+        ValueError: a record of our collections is in neither list, or is not in ``repo``.
+        StaleRevision: something of this publisher was signed later, or otherwise.
+    """
+    _require(repo, VerifiedRepo)
+    commit, read, bad = repo.commit, list(parsed), list(flaws)
+    for verified, value in read:
+        _require(verified, VerifiedRecord)
+        _require_pair(verified, value)
+    _require_whole(repo, read, bad)
+    _refuse_older_repo(db, commit)
+    _note_commit(db, commit, now)
+    before = dict(db.execute("SELECT uri, cid FROM records WHERE did = ?", (commit.did,)))
+    after = {str(verified.uri): str(verified.cid) for verified, _ in read}
+    db.execute("DELETE FROM absences WHERE did = ?", (commit.did,))
+    gone = before.keys() - after.keys()
+    for uri in gone:
+        _remove(db, uri)
+    for verified, value in read:
+        _store(db, verified, value, now)
+    _replace_problems(db, commit, bad, now)
+    db.execute(
+        "UPDATE publishers SET complete_rev = ?, complete_commit = ?, complete_at = ?,"
+        " error = NULL, error_message = NULL, error_at = NULL WHERE did = ?",
+        (commit.rev, str(commit.cid), now, commit.did),
+    )
+    updated = sum(before[uri] != after[uri] for uri in before.keys() & after.keys())
+    return Changes(len(after.keys() - before.keys()), updated, len(gone))
+
+
+def problem(db: sqlite3.Connection, flaw: Flaw, now: float) -> None:
+    """Take note that a record cannot be proved or read; a data set is no longer listed.
+
+    What was proved of it earlier stays, for those who ask for exactly that.
+    """
+    uri = str(flaw.uri)
+    db.execute(
+        "INSERT INTO problems (uri, did, reason, message, first_seen, last_seen)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (uri) DO UPDATE SET"
+        " first_seen = CASE reason WHEN excluded.reason THEN first_seen"
+        " ELSE excluded.first_seen END,"
+        " reason = excluded.reason, message = excluded.message, last_seen = excluded.last_seen",
+        (uri, flaw.uri.did, flaw.reason, flaw.message, now, now),
+    )
+    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
+
+
+def publisher(db: sqlite3.Connection, identity: Identity, now: float) -> None:
+    """Take note of who a publisher is; a handle only if it is proved, and then it is no other's."""
+    _require(identity, Identity)
+    try:
+        pds: str | None = identity.pds
+    except IdentityMismatch:
+        pds = None  # its document names none
+    handle = identity.handle
+    if handle is not None:
+        others = "SELECT did FROM publishers WHERE handle = ? AND did <> ?"
+        for (other,) in db.execute(others, (handle, identity.did)).fetchall():
+            _set_handle(db, other, None, None)
+    db.execute("INSERT OR IGNORE INTO publishers (did) VALUES (?)", (identity.did,))
+    db.execute("UPDATE publishers SET pds = ? WHERE did = ?", (pds, identity.did))
+    _set_handle(db, identity.did, handle, None if handle is None else now)
+
+
+def publisher_error(
+    db: sqlite3.Connection, did: str, reason: str | None, message: str | None, now: float
+) -> None:
+    """Take note of what was wrong when a publisher was last asked; None: nothing was."""
+    db.execute("INSERT OR IGNORE INTO publishers (did) VALUES (?)", (did,))
+    db.execute(
+        "UPDATE publishers SET error = ?, error_message = ?, error_at = ? WHERE did = ?",
+        (reason, message, None if reason is None else now, did),
+    )
+
+
+# --- what may go in -------------------------------------------------------------------------------
+
+
+def _require(value: object, kind: type) -> None:
+    """Exactly this type: a subclass or a look-alike has proved nothing."""
+    if type(value) is not kind:
+        raise TypeError(f"the index takes a {kind.__name__}, got a {type(value).__name__}")
+
+
+def _require_pair(verified: VerifiedRecord, parsed: Record) -> None:
+    expected = _CLASSES.get(str(verified.uri.collection))
+    if expected is None:
+        raise LexiconError(f"the index keeps {', '.join(COLLECTIONS)}, got {verified.uri}")
+    _require(parsed, expected)
+    parsed.check_place(verified.uri)
+
+
+def _refuse_older(
+    db: sqlite3.Connection, uri: AtUri, commit: VerifiedCommit, *, cid: str | None
+) -> None:
+    """Rules 2 and 3 for one URI; ``cid`` is its content now, None its absence."""
+    floor = db.execute("SELECT complete_rev FROM publishers WHERE did = ?", (commit.did,))
+    for (complete_rev,) in floor:
+        if complete_rev is not None and commit.rev < complete_rev:
+            raise _stale(uri, commit, f"its repository is known as of rev {complete_rev}")
+    known = db.execute(
+        "SELECT rev, cid FROM records WHERE uri = ?"
+        " UNION ALL SELECT rev, NULL FROM absences WHERE uri = ?",
+        (str(uri), str(uri)),
+    )
+    for rev, content in known.fetchall():
+        if commit.rev < rev:
+            raise _stale(uri, commit, f"it is known as of rev {rev}")
+        if commit.rev == rev and content != cid:
+            raise _stale(uri, commit, f"rev {rev} is known to say otherwise (two histories)")
+
+
+def _refuse_older_repo(db: sqlite3.Connection, commit: VerifiedCommit) -> None:
+    """Rules 2 and 3 for a whole repository."""
+    row = db.execute(
+        "SELECT rev, complete_rev, complete_commit FROM publishers WHERE did = ?", (commit.did,)
+    ).fetchone()
+    if row is None:
+        return
+    rev, complete_rev, complete_commit = row
+    if rev is not None and commit.rev < rev:
+        raise _stale(commit.did, commit, f"it is known as of rev {rev}")
+    if commit.rev == complete_rev and str(commit.cid) != complete_commit:
+        raise _stale(commit.did, commit, f"rev {rev} is known to say otherwise (two histories)")
+
+
+def _stale(what: object, commit: VerifiedCommit, known: str) -> StaleRevision:
+    return StaleRevision(f"{what} was signed at rev {commit.rev}, but {known}", next_step=_ADVICE)
+
+
+def _require_whole(
+    repo: VerifiedRepo, read: list[tuple[VerifiedRecord, Record]], bad: list[Flaw]
+) -> None:
+    """Each record of our collections is in one of the lists, and nothing else is."""
+    ours = {
+        f"at://{repo.commit.did}/{key}": cid
+        for key, cid in repo.entries.items()
+        if key.partition("/")[0] in COLLECTIONS
+    }
+    given = {str(verified.uri): verified.cid for verified, _ in read}
+    flawed = {str(flaw.uri) for flaw in bad}
+    if given.keys() & flawed or given.keys() | flawed != ours.keys():
+        raise ValueError(f"a snapshot of {repo.commit.did} must account for each of its records")
+    if any(ours[uri] != cid for uri, cid in given.items()):
+        raise ValueError(f"a snapshot of {repo.commit.did} has a record of another revision")
+
+
+# --- how it goes in -------------------------------------------------------------------------------
+
+
+def _note_commit(db: sqlite3.Connection, commit: VerifiedCommit, now: float) -> None:
+    """Remember the newest revision of its publisher."""
+    db.execute(
+        "INSERT INTO publishers (did, rev, verified_at) VALUES (?, ?, ?)"
+        " ON CONFLICT (did) DO UPDATE SET rev = excluded.rev, verified_at = excluded.verified_at"
+        " WHERE rev IS NULL OR rev <= excluded.rev",
+        (commit.did, commit.rev, now),
+    )
+
+
+def _store(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float) -> None:
+    uri = verified.uri
+    db.execute(
+        "INSERT INTO records (uri, did, collection, rkey, cid, rev, commit_cid, verified_at,"
+        " block, proof) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uri) DO UPDATE SET"
+        " cid = excluded.cid, rev = excluded.rev, commit_cid = excluded.commit_cid,"
+        " verified_at = excluded.verified_at, block = excluded.block, proof = excluded.proof",
+        (
+            *(str(uri), uri.did, uri.collection, uri.rkey, str(verified.cid)),
+            *(verified.commit.rev, str(verified.commit.cid), now, verified.block, verified.proof),
+        ),
+    )
+    if isinstance(parsed, Dataset):
+        _store_dataset(db, verified, parsed)
+    elif isinstance(parsed, Release):
+        _store_release(db, verified, parsed)
+
+
+def _store_dataset(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Dataset) -> None:
+    """List a data set; one that is listed as it is keeps its place among the newest."""
+    uri, cid, did = str(verified.uri), str(verified.cid), verified.uri.did
+    if db.execute("SELECT 1 FROM datasets WHERE uri = ? AND cid = ?", (uri, cid)).fetchone():
+        return
+    handle = db.execute("SELECT handle FROM publishers WHERE did = ?", (did,)).fetchone()[0]
+    updated_at = None if parsed.updated_at is None else moment_value(parsed.updated_at)
+    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
+    db.execute(
+        "INSERT INTO datasets (uri, did, cid, name, title, description, tags, license, publisher,"
+        " keys, latest_uri, latest_cid, version, deprecated, created_at, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(uri, did, cid, parsed.name, parsed.title, parsed.description),
+            *(json.dumps(parsed.tags, ensure_ascii=False), parsed.license, handle),
+            filter_words(did=did, license=parsed.license, tags=parsed.tags),
+            *(str(parsed.latest.uri), str(parsed.latest.cid), parsed.version, parsed.deprecated),
+            *(moment_value(parsed.created_at), updated_at),
+        ),
+    )
+
+
+def _store_release(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Release) -> None:
+    shards = sum(split.shards for split in parsed.splits)
+    db.execute(
+        "INSERT OR REPLACE INTO releases (uri, did, name, version, cid, samples, shards, size,"
+        " created_at, notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(str(verified.uri), verified.uri.did, parsed.name, parsed.version, str(verified.cid)),
+            *(parsed.samples, shards, parsed.size, moment_value(parsed.created_at), parsed.notes),
+        ),
+    )
+
+
+def _remove(db: sqlite3.Connection, uri: str) -> bool:
+    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
+    db.execute("DELETE FROM releases WHERE uri = ?", (uri,))
+    return db.execute("DELETE FROM records WHERE uri = ?", (uri,)).rowcount > 0
+
+
+def _replace_problems(
+    db: sqlite3.Connection, commit: VerifiedCommit, flaws: list[Flaw], now: float
+) -> None:
+    """The problems of a publisher are now these; one that persists keeps its first date."""
+    known = db.execute("SELECT uri FROM problems WHERE did = ?", (commit.did,)).fetchall()
+    stay = {str(flaw.uri) for flaw in flaws}
+    solved = [(uri,) for (uri,) in known if uri not in stay]
+    db.executemany("DELETE FROM problems WHERE uri = ?", solved)
+    for flaw in flaws:
+        problem(db, flaw, now)
+
+
+def _set_handle(
+    db: sqlite3.Connection, did: str, handle: str | None, handle_at: float | None
+) -> None:
+    """Change the handle where it is kept, and where it is searched if it is another."""
+    db.execute(
+        "UPDATE publishers SET handle = ?, handle_at = ? WHERE did = ?", (handle, handle_at, did)
+    )
+    db.execute(
+        "UPDATE datasets SET publisher = ? WHERE did = ? AND publisher IS NOT ?",
+        (handle, did, handle),
+    )
