@@ -40,10 +40,9 @@ class ShardFile:
         layout: how they lie in it.
         index: its member index, if known; derived from the shard otherwise.
         name: what to call the shard in errors; its file name if not given.
-        samples: how many it must hold, if known.
 
     Raises:
-        ShardError: no shard, or not of this layout or number of samples.
+        ShardError: no shard, or not of this layout.
         StorageFault: the file cannot be opened.
         Busy: it is just being removed.
     """
@@ -56,13 +55,11 @@ class ShardFile:
         *,
         index: MemberIndex | None = None,
         name: str | None = None,
-        samples: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.name
         self.schema = schema
         self.layout = layout
-        self._expected = samples
         self._read = SampleReader(schema, layout)
         self._media = tuple(field.name for field in schema if _holds_media(field.kind))
         self._view = memoryview(_map(self.path, self.name))
@@ -80,13 +77,16 @@ class ShardFile:
                 f"{self.name}: expected {index.size} bytes, as its index says, found"
                 f" {len(self._view)}"
             )
-        if self._expected is not None and len(index) != self._expected:
-            raise ShardError(f"{self.name}: expected {self._expected} samples, found {len(index)}")
         if self.layout.kind == "packed" and index.suffixes not in ((PACKED,), ()):
             wrong = next(suffix for suffix in index.suffixes if suffix != PACKED)
             raise ShardError(
                 f"{self.name}: expected one member .{PACKED} for each sample, found .{wrong!a}"
             )
+
+    def expect(self, samples: int) -> None:
+        """Refuse the shard unless it holds ``samples`` samples, as its release says."""
+        if len(self) != samples:
+            raise ShardError(f"{self.name}: expected {samples} samples, found {len(self)}")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -140,14 +140,11 @@ class ShardFile:
         return (self.sample(i) for i in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        arguments = (self.path, self.schema, self.layout, self.index, self.name, self._expected)
-        return _reopen, arguments
+        return _reopen, (self.path, self.schema, self.layout, self.index, self.name)
 
 
-def _reopen(
-    path: Path, schema: Schema, layout: Layout, index: MemberIndex, name: str, samples: int | None
-) -> ShardFile:
-    return ShardFile(path, schema, layout, index=index, name=name, samples=samples)
+def _reopen(path: Path, schema: Schema, layout: Layout, index: MemberIndex, name: str) -> ShardFile:
+    return ShardFile(path, schema, layout, index=index, name=name)
 
 
 def _map(path: Path, name: str) -> mmap.mmap:
