@@ -1,0 +1,48 @@
+"""The host as a web application: its routes, its middlewares, and nothing that binds a port.
+
+This listener is public. It carries the routes of a PDS and no route that controls the daemon:
+reading is for everybody, writing needs a session of the account that the ``Host`` header names. It
+speaks plain HTTP and is made to stand behind a proxy that speaks TLS and passes ``Host`` on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSCloseCode, web
+
+from atd_daemon.host import routes_repo, routes_server, routes_sync
+from atd_daemon.host.host import Host
+from atd_daemon.host.throttle import Throttle
+from atd_daemon.host.xrpc import HOST, answer_refusals, choose_account
+
+_SCRYPT_AT_ONCE = 2
+
+
+def create_host_app(host: Host) -> web.Application:
+    """The public application of ``host``, for a runner to serve.
+
+    The caller keeps the host open for as long as the application runs, and closes it afterwards.
+    """
+    limits = host.limits
+    app = web.Application(
+        middlewares=[answer_refusals, choose_account], client_max_size=limits.max_json_bytes
+    )
+    app[HOST] = host
+    app[routes_server.THROTTLE] = Throttle(
+        limits.failed_logins, limits.failed_logins_window_s, host.clock
+    )
+    app[routes_server.SCRYPT_SLOTS] = asyncio.Semaphore(_SCRYPT_AT_ONCE)
+    app[routes_sync.CAR_SLOTS] = asyncio.Semaphore(limits.max_car_streams)
+    app[routes_sync.STREAMS] = set()
+    for routes in (routes_server.routes, routes_repo.routes, routes_sync.routes):
+        app.add_routes(routes)
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    """Say goodbye to subscribers, so that the runner need not wait for them."""
+    streams = app[routes_sync.STREAMS]
+    for stream in list(streams):
+        await stream.close(code=WSCloseCode.GOING_AWAY, message=b"the host is shutting down")
