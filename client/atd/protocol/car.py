@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NoReturn
 
 from atd.errors import ProofError
 from atd.protocol.blocks import Blocks
@@ -48,32 +48,41 @@ def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
     if len(data) > max_bytes:
         raise ProofError(f"CAR of {len(data)} bytes, at most {max_bytes} are accepted")
     size, at = _varint(data, 0)
+    if size > len(data) - at:
+        raise ProofError(f"CAR cut short: header of {size} bytes, {len(data) - at} left")
     roots = _roots(data[at : at + size])
     at += size
     blocks: dict[bytes, bytes] = {}
     end = len(data)
     while at < end:
-        start = at
-        size = data[at]
+        start, size = at, data[at]
         at += 1
         if size >= 128:
-            size, at = _varint(data, start)
+            if at < end and 0 < data[at] < 128:  # two bytes, as for most blocks
+                size += (data[at] << 7) - 128
+                at += 1
+            else:
+                size, at = _varint(data, start)
         if size > end - at:
             raise ProofError(
                 f"CAR cut short: block at byte {start} has {size} bytes, {end - at} left"
             )
         middle, stop = at + 36, at + size
         name, block = data[at:middle], data[middle:stop]
-        if size < 36 or name[:4] != _PREFIX:
-            raise ProofError(
-                f"CAR block at byte {start} has no CID of version 1, dag-cbor and SHA-256, but"
-                f" {quote(name)}"
-            )
-        if sha256(block).digest() != name[4:]:
-            raise ProofError(f"CAR block at byte {start} does not hash to its CID {Cid(name)}")
+        if size < 36 or name != _PREFIX + sha256(block).digest():
+            _explain(name[: min(size, 36)], start)
         blocks[name] = block
         at = stop
     return Car(roots, Blocks(blocks))
+
+
+def _explain(name: bytes, start: int) -> NoReturn:
+    """Say what is wrong with a block whose CID is not the one that it should have."""
+    if len(name) == 36 and name.startswith(_PREFIX):
+        raise ProofError(f"CAR block at byte {start} does not hash to its CID {Cid(name)}")
+    raise ProofError(
+        f"CAR block at byte {start} has no CID of version 1, dag-cbor and SHA-256 but {quote(name)}"
+    )
 
 
 def _roots(header: bytes) -> tuple[Cid, ...]:

@@ -20,7 +20,7 @@ import hashlib
 from base64 import b32decode, b32encode, b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import libipld
 
@@ -249,33 +249,25 @@ def decode_plain(data: bytes) -> object:
     raise ProofError("a block is not in canonical DAG-CBOR: encoding it again gives other bytes")
 
 
-def _typed(plain: object, depth: int) -> Value:
+def _typed(plain: Any, depth: int) -> Value:
     """libipld's value with its CIDs as `Cid`; ValueError sends the bytes to the strict reader."""
     kind = type(plain)
-    if kind is str or kind is bool or plain is None:
-        return plain  # type: ignore[return-value]
-    if kind is dict:
+    if kind is dict or kind is list:
         if depth <= 0:
             raise ValueError
-        return {
-            key: item if type(item) is str else _typed(item, depth - 1)
-            for key, item in plain.items()  # type: ignore[attr-defined]
-        }
-    if kind is list:
-        if depth <= 0:
-            raise ValueError
-        return [
-            item if type(item) is str else _typed(item, depth - 1)
-            for item in plain  # type: ignore[attr-defined]
-        ]
-    if kind is int and _INT_MIN <= plain <= _INT_MAX:  # type: ignore[operator]
-        return plain  # type: ignore[return-value]
+        for place, item in plain.items() if kind is dict else enumerate(plain):
+            inner = type(item)
+            if inner is dict or inner is list or inner is bytes:
+                plain[place] = _typed(item, depth - 1)
+            elif inner is float or (inner is int and not _INT_MIN <= item <= _INT_MAX):
+                raise ValueError
+        return plain  # type: ignore[no-any-return]
     if kind is bytes:
         # Encoded again it was the same bytes: what libipld takes for a CID was one.
-        if libipld.encode_dag_cbor(plain)[0] == 0xD8:
-            return Cid(plain)  # type: ignore[arg-type]
-        return plain  # type: ignore[return-value]
-    raise ValueError
+        return Cid(plain) if libipld.encode_dag_cbor(plain)[0] == 0xD8 else plain
+    if kind is float or (kind is int and not _INT_MIN <= plain <= _INT_MAX):
+        raise ValueError
+    return plain  # type: ignore[no-any-return]
 
 
 class _Reader:

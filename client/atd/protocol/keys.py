@@ -35,7 +35,9 @@ except ImportError:
 else:
     _libsecp256k1 = _coincurve
 
-__all__ = ["Curve", "PrivateKey", "PublicKey"]
+__all__ = ["ACCELERATED", "Curve", "PrivateKey", "PublicKey"]
+
+ACCELERATED: Final = _libsecp256k1 is not None
 
 Curve: TypeAlias = Literal["k256", "p256"]
 

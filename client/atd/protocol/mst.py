@@ -42,12 +42,16 @@ from atd.protocol.mst_node import (
     height,
     is_key,
     read_node,
+    recall_node,
     refuse,
     write_node,
 )
 from atd.protocol.syntax import quote
 
 __all__ = ["MAX_KEY_BYTES", "build", "find", "height", "proof_blocks", "trace", "walk"]
+
+Step = tuple[bytes, bytes]
+"""A node on the way: the bytes of its CID, and its block."""
 
 Place = tuple[bytes, int | None, bytes, bytes | None]
 """Where a node hangs: its CID, its height (None for the root, whose keys say it), and the keys
@@ -73,17 +77,18 @@ def find(blocks: Mapping[Cid, bytes], root: Cid, key: str) -> Cid | None:
 def proof_blocks(blocks: Mapping[Cid, bytes], root: Cid, key: str) -> list[Cid]:
     """The nodes from ``root`` to ``key`` or to the gap where it would be; raises as `find` does."""
     _, path = trace(getter(blocks), root, key)
-    return [Cid(step) for step in path]
+    return [Cid(cid) for cid, _ in path]
 
 
-def trace(get: Get, root: Cid, key: str) -> tuple[Cid | None, list[bytes]]:
-    """What `find` and `proof_blocks` return, in one walk; the path as the bytes of CIDs."""
+def trace(get: Get, root: Cid, key: str) -> tuple[Cid | None, list[Step]]:
+    """What `find` and `proof_blocks` return, in one walk."""
     target = _checked_key(key)
     path = []
     place: Place = (root.bytes, None, b"", None)
     while True:
-        path.append(place[0])
-        node = _load(get, place)
+        block = _get(get, place[0])
+        path.append((place[0], block))
+        node = _placed(recall_node(block), block, place)
         keys = node.keys
         index = bisect_left(keys, target)
         if index < len(keys) and keys[index] == target:
@@ -108,7 +113,8 @@ def walk(blocks: Mapping[Cid, bytes], root: Cid) -> Iterator[tuple[str, Cid]]:
         if len(item) == 2:
             yield item[0].decode("ascii"), Cid(item[1])
             continue
-        node = _load(get, item)
+        block = _get(get, item[0])
+        node = _placed(read_node(block), block, item)
         for index in range(len(node.keys), -1, -1):
             if node.trees[index]:
                 todo.append(_gap(node, item, index))
@@ -116,13 +122,16 @@ def walk(blocks: Mapping[Cid, bytes], root: Cid) -> Iterator[tuple[str, Cid]]:
                 todo.append((node.keys[index - 1], node.values[index - 1]))
 
 
-def _load(get: Get, place: Place) -> Node:
-    """The node at ``place``, with every rule checked."""
-    cid, level, above, below = place
+def _get(get: Get, cid: bytes) -> bytes:
     block = get(cid)
     if block is None:
         raise ProofError(f"incomplete: tree node {Cid(cid)} is missing")
-    node = read_node(block)
+    return block
+
+
+def _placed(node: Node, block: bytes, place: Place) -> Node:
+    """``node``, if it may hang at ``place``: the rules that its block alone cannot show."""
+    _, level, above, below = place
     keys = node.keys
     if not keys:
         _check_empty(node, place)

@@ -10,16 +10,25 @@ Rules 1 and 2 of `atd.protocol.mst` are checked here, and of rule 3 that all key
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
-from itertools import chain
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from atd.errors import ProofError
 from atd.protocol.cbor import Cid, decode, head
 from atd.protocol.syntax import quote
 
-__all__ = ["MAX_KEY_BYTES", "Node", "height", "is_key", "read_node", "refuse", "write_node"]
+__all__ = [
+    "MAX_KEY_BYTES",
+    "Node",
+    "forget",
+    "height",
+    "is_key",
+    "read_node",
+    "recall_node",
+    "refuse",
+    "write_node",
+]
 
 MAX_KEY_BYTES: Final = 1024
 _KEY: Final = re.compile(rb"[a-zA-Z0-9_~.:-]+/[a-zA-Z0-9_~.:-]+")
@@ -28,19 +37,22 @@ _LINK: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, and the zero before 
 _PREFIX: Final = b"\x01\x71\x12\x20"
 _TAIL_NULL: Final = b"al\xf6"
 _TAIL_LINK: Final = b"al" + _LINK + _PREFIX
-# One entry. A key's bytes are all above the numbers that can follow "p", so it ends in one way.
+_MAX_REST: Final = 1024
+# One entry, in five groups: the head of "k", "k", "p", "t", the CID "v". A key's bytes are all
+# above the numbers that can follow "p", so it ends in one way only.
 _ENTRY: Final = re.compile(
-    rb"\xa4ak([\x41-\x57]|\x58[\x18-\xff]|\x59[\x01-\x04].)([a-zA-Z0-9_~.:/-]+)"
+    rb"\xa4ak([\x41-\x57]|\x58[\x18-\xff]|\x59[\x01-\x04].)([a-zA-Z0-9_~.:/-]{1,%d})"
     rb"ap([\x00-\x17]|\x18[\x18-\xff]|\x19[\x01-\x04].)"
     rb"at(\xf6|\xd8\x2a\x58\x25\x00\x01\x71\x12\x20.{32})"
-    rb"av\xd8\x2a\x58\x25\x00(\x01\x71\x12\x20.{32})",
+    rb"av\xd8\x2a\x58\x25\x00(\x01\x71\x12\x20.{32})" % _MAX_REST,
     re.DOTALL,
 )
-_ENTRY_FIXED: Final = 14  # its bytes outside the groups
+_KEY_HEADS: Final = [head(2, size) for size in range(_MAX_REST + 1)]
+_NUMBERS: Final = {head(0, number): number for number in range(0x500)}
+_AFTER_COUNT: Final = {b"\x98": 5, b"\x99": 6, b"\x9a": 8}
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A node with its keys written out: ``trees[i]`` lies before ``keys[i]``, the last one after.
 
     CIDs are their 36 bytes; no subtree is ``b""``. ``height`` is that of the keys, -1 if none.
@@ -78,51 +90,90 @@ def read_node(block: bytes) -> Node:
     Raises:
         ProofError: it breaks rule 1 or 2, or its keys have different heights.
     """
-    left, entries = _take_apart(block)
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    trees = [left]
-    before, slash, level = b"", 0, -1
-    low = high = b""
-    for size, rest, number, tree, value in entries:
-        shared = number[0] if len(number) == 1 else int.from_bytes(number[1:])
-        # To share exactly the prefix and to be larger is one question: the next byte is larger.
-        if shared > len(before) or (shared < len(before) and rest[0] <= before[shared]):
-            refuse(block, f"key {quote(rest)} after {quote(before)}: order or compression is wrong")
-        key = before[:shared] + rest
-        if shared <= slash or b"/" in rest or len(key) > MAX_KEY_BYTES:
-            slash = _slash(block, key)
-        if len(rest) != (size[0] - 64 if len(size) == 1 else int.from_bytes(size[1:])):
-            refuse(block, f"the length of key {quote(key)} is not what it says")
-        digest = sha256(key).digest()
-        if not low <= digest < high:
-            if level >= 0:
-                refuse(block, f"keys of heights {level} and {height(key)}, such as {quote(key)}")
-            level = height(key)
-            low, high = _LOWEST[level], _LOWEST[level - 1] if level else b"\xff" * 33
-        keys.append(key)
-        values.append(value)
-        trees.append(tree[5:])
-        before = key
-    return Node(level, keys, values, trees)
-
-
-def _take_apart(block: bytes) -> tuple[bytes, list[tuple[bytes, bytes, bytes, bytes, bytes]]]:
-    """The left subtree and the pieces of each entry, if ``block`` has the layout of a node."""
-    if block[-43:].startswith(_TAIL_LINK):
+    # The count, then the entries, then "l"; in a longer array the count takes more bytes.
+    if block[-43:-32] == _TAIL_LINK:
         left, stop = block[-36:], len(block) - 43
     else:
         left, stop = b"", len(block) - 3
-        if not block.endswith(_TAIL_NULL):
-            _explain(block)
-    start = 4 if block[3:4] < b"\x98" else 5 if block[3:4] == b"\x98" else 6
-    middle = block[start:stop]
-    entries: list[tuple[bytes, bytes, bytes, bytes, bytes]] = _ENTRY.findall(middle)
-    # Matches do not overlap: if their lengths make up the whole, nothing lies between them.
-    found = sum(map(len, chain.from_iterable(entries))) + _ENTRY_FIXED * len(entries)
-    if found != len(middle) or block[:start] != b"\xa2ae" + head(4, len(entries)):
+    start = _AFTER_COUNT.get(block[3:4], 4)
+    pieces = _ENTRY.split(block[start:stop])
+    sizes, rests, numbers = pieces[1::6], pieces[2::6], pieces[3::6]
+    trees, values = pieces[4::6], pieces[5::6]
+    layout = (
+        not any(pieces[::6])  # nothing around the entries
+        and block[3:start] == head(4, len(values))
+        and block[:3] == b"\xa2ae"
+        and (left or block[stop:] == _TAIL_NULL)
+        and sizes == [_KEY_HEADS[len(rest)] for rest in rests]
+    )
+    if not layout:
         _explain(block)
-    return left, entries
+    if not values:
+        return Node(-1, [], [], [left])
+    keys = _keys(block, rests, numbers)
+    _check_form(block, keys, rests)
+    return Node(_common_height(block, keys), keys, values, [left, *[tree[5:] for tree in trees]])
+
+
+def recall_node(block: bytes) -> Node:
+    """`read_node`, remembering the last nodes: all proofs of a tree share its top.
+
+    A node is remembered by its whole block, and what is checked here follows from the block alone.
+    """
+    return _remembered(block) if len(block) <= _SMALL else read_node(block)
+
+
+def forget() -> None:
+    """Forget the nodes that `recall_node` remembers; for measuring."""
+    _remembered.cache_clear()
+
+
+_SMALL: Final = 4096  # bytes: nodes have some 400, and a hostile one shall not fill the memory
+_remembered = lru_cache(maxsize=512)(read_node)
+
+
+def _keys(block: bytes, rests: list[bytes], numbers: list[bytes]) -> list[bytes]:
+    """The keys written out; each larger than the one before, and compressed as far as can be."""
+    keys = []
+    key = b""
+    for rest, number in zip(rests, numbers, strict=True):
+        shared = _NUMBERS[number]
+        # To share exactly the prefix and to be larger is one question: the next byte is larger.
+        if shared < len(key):
+            if rest[0] <= key[shared]:
+                refuse(block, f"key {quote(rest)} after {quote(key)}: wrong order or compression")
+        elif shared > len(key):
+            refuse(block, f"key {quote(rest)} shares {shared} bytes with {quote(key)}")
+        key = key[:shared] + rest
+        keys.append(key)
+    return keys
+
+
+def _check_form(block: bytes, keys: list[bytes], rests: list[bytes]) -> None:
+    """Every key is well-formed (its characters are, or the layout would not have matched).
+
+    Most nodes are within one collection, and then the first key speaks for all: what lies between
+    two keys that start with ``collection/`` does too, and no other slash is written.
+    """
+    collection, slash, rest = keys[0].partition(b"/")
+    slashes = b"".join(rests).count(b"/")
+    if slashes != 1 or not (collection and rest and keys[-1].startswith(collection + slash)):
+        for key in keys:
+            if not is_key(key):
+                refuse(block, f"{quote(key)} is no collection/record-key")
+    elif len(block) > MAX_KEY_BYTES and len(max(keys, key=len)) > MAX_KEY_BYTES:
+        refuse(block, f"a key of more than {MAX_KEY_BYTES} bytes")
+
+
+def _common_height(block: bytes, keys: list[bytes]) -> int:
+    """The height that all ``keys`` have."""
+    digests = [sha256(key).digest() for key in keys]
+    level = 256 - int.from_bytes(digests[0]).bit_length() >> 1
+    low, high = _LOWEST[level], _LOWEST[level - 1] if level else b"\xff" * 33
+    if False in [low <= digest < high for digest in digests]:
+        heights = sorted({height(key) for key in keys})
+        refuse(block, f"keys of different heights {heights}, such as {quote(keys[0])}")
+    return level
 
 
 def _explain(block: bytes) -> NoReturn:

@@ -226,9 +226,8 @@ def _open(car: bytes, identity: Identity) -> tuple[Car, VerifiedCommit]:
 def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord:
     """Steps 7 and 8, below a proved commit."""
     _require_record(uri, commit.did)
-    get = blocks.raw.__getitem__
     cid, path = mst.trace(blocks.raw.get, commit.data, f"{uri.collection}/{uri.rkey}")  # (7)
-    steps = [(commit.cid.bytes, get(commit.cid.bytes)), *((step, get(step)) for step in path)]
+    steps = [(commit.cid.bytes, blocks[commit.cid]), *path]
     if cid is None:
         absence = VerifiedAbsence(uri, commit, tuple(steps), _SEAL)
         raise RecordAbsent(f"there is no {uri} (signed at rev {commit.rev})", proof=absence)
