@@ -1,3 +1,115 @@
-"""atd: datasets as citizens of the AT Protocol."""
+"""atd: datasets as citizens of the AT Protocol.
+
+Publish, discover by handle, prove, load::
+
+    import atd
+
+    ds = atd.load("@alice.example.com/flowers", split="train")
+    for batch in ds.shuffled(seed=0).batched(256):
+        ...
+
+``import atd`` loads almost nothing: each name below brings its room when it is first used
+(PEP 562), so that loader workers and the command line stay light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from atd import errors
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from atd.connection import Connection
+    from atd.dataset.dataset import Dataset
+    from atd.dataset.load import load
+    from atd.publish import pack, publish
+    from atd.schema.classes import About, Shape, sample, schema_of
+    from atd.schema.fields import Label
+    from atd.schema.row import Row
+    from atd.service import (
+        DatasetDetail,
+        DatasetInfo,
+        accounts,
+        login,
+        logout,
+        ls,
+        pull,
+        search,
+        show,
+        unpublish,
+        verify,
+    )
+    from atd.shards.batch import Batch, Ragged
+    from atd.shards.media import Image
+
+_ROOMS = {
+    "atd.connection": ("Connection",),
+    "atd.dataset.dataset": ("Dataset",),
+    "atd.dataset.load": ("load",),
+    "atd.publish": ("pack", "publish"),
+    "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
+    "atd.schema.fields": ("Label",),
+    "atd.schema.row": ("Row",),
+    "atd.service": (
+        "DatasetDetail",
+        "DatasetInfo",
+        "accounts",
+        "login",
+        "logout",
+        "ls",
+        "pull",
+        "search",
+        "show",
+        "unpublish",
+        "verify",
+    ),
+    "atd.shards.batch": ("Batch", "Ragged"),
+    "atd.shards.media": ("Image",),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "About",
+    "Batch",
+    "Connection",
+    "Dataset",
+    "DatasetDetail",
+    "DatasetInfo",
+    "Image",
+    "Label",
+    "Ragged",
+    "Row",
+    "Shape",
+    "__version__",
+    "accounts",
+    "errors",
+    "load",
+    "login",
+    "logout",
+    "ls",
+    "pack",
+    "publish",
+    "pull",
+    "sample",
+    "schema_of",
+    "search",
+    "show",
+    "unpublish",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'atd' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

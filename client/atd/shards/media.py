@@ -11,11 +11,12 @@ import builtins
 import importlib
 import re
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from numpy.typing import NDArray
 
 from atd.errors import ShardError
+from atd.schema import fields
 
 if TYPE_CHECKING:
     from atd.shards.pillow import Picture
@@ -110,6 +111,8 @@ class Image(Media):
     """An encoded image: its header is read when asked for ``size``, its pixels by `decode`."""
 
     __slots__ = ()
+    __atd_kind__: ClassVar = fields.Image()
+    """What a class of samples publishes where it is annotated with this one."""
 
     @property
     def size(self) -> tuple[int, int]:
