@@ -6,17 +6,17 @@ from atd_daemon.catalog import Catalog
 from atd_daemon.network.directory import Remembered
 
 
-class IndexedIdentities:
-    """A `atd_daemon.network.directory.IdentityCache` in the index."""
+class CatalogIdentities:
+    """A `directory.IdentityCache` over a catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def remembered(self, key: str) -> Remembered | None:
-        """See `IdentityCache.remembered`."""
-        found = self._catalog.answer(key)
-        return None if found is None else Remembered(*found)
+        """See `directory.IdentityCache.remembered`."""
+        stored = self._catalog.answer(key)
+        return None if stored is None else Remembered(*stored)
 
     def remember(self, key: str, answer: Remembered) -> None:
-        """See `IdentityCache.remember`."""
+        """See `directory.IdentityCache.remember`."""
         self._catalog.put_answer(key, answer.text, answer.at_s)

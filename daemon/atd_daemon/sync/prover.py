@@ -1,0 +1,135 @@
+"""From an identity to something proved, with the two excuses that a bad signature may have.
+
+The publisher may have a new key that we did not hear of: the document is fetched again, once. Or
+the head may still be signed by its previous key, as after a migration until the first write: that
+is a state of its own, `PreviousKey`, because it may also be what a thief of the old key serves.
+An account that moved since we asked is looked for at its new server, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from atd.errors import AccountInactive, Offline, ProofError, RateLimited, RecordAbsent, Unreachable
+from atd.protocol.identity import Identity
+from atd.protocol.proof import (
+    VerifiedAbsence,
+    VerifiedRecord,
+    VerifiedRepo,
+    verify_commit,
+    verify_record,
+    verify_repo,
+)
+from atd.protocol.syntax import AtUri
+from atd_daemon.network.directory import Directory
+from atd_daemon.network.pds import PdsReader
+
+T = TypeVar("T")
+_LARGE_BYTES = 256 * 1024  # more than this is verified in a thread, beside the event loop
+
+
+@dataclass(frozen=True)
+class Proven(Generic[T]):
+    """Something proved, for whom, and whether only a previous key of the publisher signed it."""
+
+    what: T
+    identity: Identity
+    previous_key: bool = False
+
+
+class Prover:
+    """Asks the PDS that an identity names, and proves what it answers."""
+
+    def __init__(self, directory: Directory, pds: PdsReader) -> None:
+        self._directory = directory
+        self._pds = pds
+
+    async def record(
+        self, identity: Identity, uri: AtUri
+    ) -> Proven[VerifiedRecord | VerifiedAbsence]:
+        """The record at ``uri``, or the proof that there is none.
+
+        Raises:
+            ProofError, AccountInactive, IdentityMismatch, DidAbsent, Unreachable: as they say.
+        """
+
+        def verify(car: bytes, by: Identity) -> VerifiedRecord | VerifiedAbsence:
+            try:
+                return verify_record(car, by, uri)
+            except RecordAbsent as absent:
+                if not isinstance(absent.proof, VerifiedAbsence):
+                    raise
+                return absent.proof
+
+        return await self._prove(identity, lambda by: self._pds.record_proof(by, uri), verify)
+
+    async def repo(self, identity: Identity) -> Proven[VerifiedRepo]:
+        """The whole repository; raises as `record`."""
+        return await self._prove(identity, self._pds.repo, verify_repo)
+
+    async def _prove(
+        self,
+        identity: Identity,
+        fetch: Callable[[Identity], Awaitable[bytes]],
+        verify: Callable[[bytes, Identity], T],
+    ) -> Proven[T]:
+        try:
+            car = await fetch(identity)
+        except (AccountInactive, Unreachable) as error:
+            if isinstance(error, Offline | RateLimited):
+                raise
+            moved = await self._asked_again(identity)
+            if moved.pds == identity.pds:
+                raise
+            identity = moved
+            car = await fetch(identity)
+        try:
+            return Proven(await _run(verify, car, identity), identity)
+        except ProofError:
+            if _signed(car, identity):
+                raise
+        return await self._excuse(car, identity, fetch, verify)
+
+    async def _excuse(
+        self,
+        car: bytes,
+        identity: Identity,
+        fetch: Callable[[Identity], Awaitable[bytes]],
+        verify: Callable[[bytes, Identity], T],
+    ) -> Proven[T]:
+        """What a commit that the known key did not sign may still be."""
+        fresh = await self._asked_again(identity)
+        if fresh.pds != identity.pds:
+            car = await fetch(fresh)
+        try:
+            return Proven(await _run(verify, car, fresh), fresh)
+        except ProofError as error:
+            for key in await self._directory.previous_keys(identity.did):
+                if _signed(car, fresh.with_key(key)):
+                    return Proven(await _run(verify, car, fresh.with_key(key)), fresh, True)
+            raise error
+
+    async def _asked_again(self, identity: Identity) -> Identity:
+        """The identity as it is now, under the handle that was proved if it still claims it."""
+        fresh = await self._directory.resolve(identity.did, refresh=True)
+        if identity.handle is not None and identity.handle in fresh.claimed:
+            return fresh.proving(identity.handle)
+        return fresh
+
+
+async def _run(verify: Callable[[bytes, Identity], T], car: bytes, identity: Identity) -> T:
+    if len(car) < _LARGE_BYTES:
+        return verify(car, identity)
+    return await asyncio.to_thread(verify, car, identity)
+
+
+def _signed(car: bytes, identity: Identity) -> bool:
+    """Whether the commit in ``car`` holds for ``identity``, whatever is below it."""
+    try:
+        verify_commit(car, identity)
+    except ProofError:
+        return False
+    return True

@@ -1,0 +1,34 @@
+"""Doing several things at once: all of them, or the first thing that went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+AT_ONCE: Final = 6
+"""How many requests one question of a user may have under way."""
+
+
+async def together(
+    do: Callable[[A], Awaitable[B]], items: Iterable[A], *, at_once: int = AT_ONCE
+) -> list[B]:
+    """``do`` for each item, ``at_once`` at a time; the results in the order of the items.
+
+    The first error cancels the rest, is waited out, and is raised as itself (not in a group).
+    """
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(item: A) -> B:
+        async with gate:
+            return await do(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [task.result() for task in tasks]
