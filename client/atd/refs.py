@@ -21,15 +21,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from atd.errors import InvalidSyntax
-from atd.names import DATASET, RELEASE, check_name, check_split, check_version, split_versioned_key
+from atd.names import DATASET, RELEASE, check_name, check_split, check_version, split_release_key
 from atd.protocol.syntax import AtUri, Did, Handle, parse_actor, quote
 
 _DATASET: Final = re.compile(r"([^/]+)/([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
 _FOLDER_STARTS: Final = ("/", "./", "../", "~")
 _URL_SCHEMES: Final = ("http://", "https://", "s3://")
-_FORMS: Final = (
-    "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…; a folder: ./NAME"
-)
+_FORMS: Final = "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…; a folder: ./NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def _from_uri(text: str) -> DatasetRef:
     if uri.collection == DATASET and uri.rkey is not None:
         return DatasetRef(uri.authority, check_name(uri.rkey))
     if uri.collection == RELEASE and uri.rkey is not None:
-        name, version = split_versioned_key(uri.rkey)
+        name, version = split_release_key(uri.rkey)
         return DatasetRef(uri.authority, name, version)
     raise InvalidSyntax(
         f"expected the URI of a {DATASET} or a {RELEASE}, got {quote(text)}", next_step=_FORMS
