@@ -1,0 +1,52 @@
+"""Fixtures that every area's tests may use."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from reference.dnszone import Zone
+from reference.install import is_installed
+from reference.network import Network
+from support import memory_folder
+
+StartNetwork = Callable[..., Network]
+
+
+def _require_reference() -> None:
+    """Skip where the reference network is not installed; fail where it must be."""
+    if is_installed():
+        return
+    reason = "the reference PDS is not installed; run make test, which installs it"
+    if os.environ.get("CI") or os.environ.get("ATD_REQUIRE_REFERENCE") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def start_network() -> Iterator[StartNetwork]:
+    """Start further reference networks; takes the options of `reference.network.Network.start`."""
+    _require_reference()
+    with ExitStack() as stack:
+
+        def start(**options: object) -> Network:
+            folder = tempfile.TemporaryDirectory(prefix="atd-net-", dir=memory_folder())
+            path = Path(stack.enter_context(folder))
+            zone = stack.enter_context(Zone())
+            return stack.enter_context(Network.start(path, zone, **options))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def reference(start_network: StartNetwork) -> Network:
+    """One network for the whole session: a PLC directory, two PDSes, a DNS zone.
+
+    Tests share its accounts: use record keys of your own, and delete nothing that you did not make.
+    """
+    return start_network()
