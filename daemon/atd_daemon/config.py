@@ -62,7 +62,7 @@ class Config:
     max_listed_records: int = 10_000
 
     # how long to believe
-    identity_fresh_s: float = 6 * 3600.0
+    identity_fresh_s: float = 3600.0
     identity_absent_s: float = 60.0
     clock_skew_s: float = 300.0
 
