@@ -29,6 +29,7 @@ REBUILD: Final = (
     " (atd ls @HANDLE for each publisher)"
 )
 _BUSY_MS: Final = 10_000
+_LOG_BYTES: Final = 64 * 1024 * 1024  # what the write-ahead log is cut back to after a large write
 # A file that was closed in good order is checked only up to this size; one that was not, or that
 # has failed us before, always. The check reads the whole file, at about 1 GB/s.
 _CHECKED_BYTES: Final = 256 * 1024 * 1024
@@ -175,6 +176,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     # In WAL mode this never damages the file; a power cut may undo the last moments of an index
     # that can be rebuilt, and no write waits for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")

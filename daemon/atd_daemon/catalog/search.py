@@ -127,8 +127,9 @@ def _ranked(db: sqlite3.Connection, match: str, start: _Position, limit: int) ->
         (match, candidates[-1], candidates[0]),
     )
     ranked = [number for (number,) in rows]
-    # An entry that was shown last and is gone since leaves its place as the mark.
-    at = ranked.index(start.after) + 1 if start.after in ranked else start.shown
+    # The entry that was shown last may be gone since; what followed it then moved up by one.
+    gone = start.after not in ranked
+    at = max(start.shown - 1, 0) if gone else ranked.index(start.after) + 1
     ids = ranked[at : at + limit]
     if at + limit < len(ranked):
         position = _Position(start.of, start.top, at + limit, ids[-1])

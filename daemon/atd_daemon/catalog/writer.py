@@ -285,13 +285,18 @@ def _store_dataset(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Dat
 
 
 def _store_release(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Release) -> None:
-    shards = sum(split.shards for split in parsed.splits)
     db.execute(
         "INSERT OR REPLACE INTO releases (uri, did, name, version, cid, samples, shards, size,"
         " created_at, notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(str(verified.uri), verified.uri.did, parsed.name, parsed.version, str(verified.cid)),
-            *(parsed.samples, shards, parsed.size, moment_value(parsed.created_at), parsed.notes),
+            *(
+                parsed.samples,
+                parsed.shards,
+                parsed.size,
+                moment_value(parsed.created_at),
+                parsed.notes,
+            ),
         ),
     )
 
