@@ -12,9 +12,9 @@
     │   ├── Busy                     16   another process is doing this right now
     │   ├── NeedsConsent             17   the step must be agreed to first
     │   ├── TooLarge                 18   larger than the receiving side takes
-    │   ├── Conflict                 19   what is published changed under us, or the version exists
+    │   ├── Conflict                 19   what is published changed, or the version exists
     │   └── BadSettings              20   a setting has a value that cannot be used
-    ├── RemoteError                  30   what someone published is wrong: never retried, always shown
+    ├── RemoteError                  30   what someone published is wrong: never retried
     │   ├── ProofError               31   a record, tree, commit or signature does not prove
     │   │   └── PreviousKey          32   signed by an earlier key of this DID
     │   ├── StaleRevision            33   older than what was already proved, or from the future
@@ -173,7 +173,9 @@ class PreviousKey(ProofError):
     """The commit is signed by an earlier key of this DID, not by the current one."""
 
     exit_code = 32
-    advice = "it may follow a compromise: ask the publisher to write once, or pass --allow-previous-key"
+    advice = (
+        "it may follow a compromise: ask the publisher to write once, or pass --allow-previous-key"
+    )
 
 
 class StaleRevision(RemoteError):

@@ -160,7 +160,7 @@ def show(
     Raises:
         RecordAbsent: it is proved that the publisher has no such data set.
     """
-    params = {
+    params: dict[str, Param] = {
         "ref": str(parse_dataset_ref(ref)),
         "refresh": refresh,
         "allowPreviousKey": allow_previous_key,
@@ -239,7 +239,7 @@ def unpublish(
 def login(
     handle: str, password: str, *, pds: str | None = None, connection: Connection | None = None
 ) -> Mapping[str, Any]:
-    """Log in with an app password, which is used once and not kept; the account: ``did``, ``pds`` …"""
+    """Log in with an app password, which is used once and not kept; gives ``did``, ``pds`` …"""
     question = {"handle": str(parse_authority(handle)), "password": password}
     if pds is not None:
         question["pds"] = pds

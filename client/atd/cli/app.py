@@ -40,7 +40,7 @@ def root(
     ] = False,
 ) -> None:
     """Datasets as citizens of the AT Protocol: publish, discover by handle, prove, load."""
-    global _debug  # noqa: PLW0603 - read by `run` after Typer has unwound the call
+    global _debug
     _debug = debug
 
 

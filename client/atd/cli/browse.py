@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,9 +100,7 @@ def show(
         output.note(f"problem: {output.clean(reason)}")
 
 
-def schema_show(
-    ref: RefArgument, cached: CachedOption = False, json: JsonOption = False
-) -> None:
+def schema_show(ref: RefArgument, cached: CachedOption = False, json: JsonOption = False) -> None:
     """Show the schema of a data set as a Python class, or as its record with --json."""
     detail = service.show(ref, refresh=not cached)
     if json:
@@ -181,5 +179,3 @@ def _splits(detail: service.DatasetDetail) -> None:
             f"{output.plural(len(split['shards']), 'shard')} ({stored} stored)  "
             f"{output.human_bytes(split['size'])}"
         )
-
-

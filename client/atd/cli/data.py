@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -35,7 +36,8 @@ def pull(
     fetched = output.human_bytes(result["fetched"]) if result["fetched"] else "nothing"
     output.say(
         f"{output.clean(result['name'])} {output.clean(result['version'])}: "
-        f"{output.plural(result['shards'], 'shard')}, {output.plural(result['samples'], 'sample')}, "
+        f"{output.plural(result['shards'], 'shard')}, "
+        f"{output.plural(result['samples'], 'sample')}, "
         f"{output.human_bytes(result['bytes'])} in the store, verified ({fetched} fetched)"
     )
 
@@ -65,7 +67,7 @@ def verify(
     elif verdict["holds"]:
         output.say(f"all {output.plural(len(steps), 'step')} hold{_unchecked(verdict)}")
     if not verdict["holds"]:
-        failed = next((step for step in steps if not step["holds"]), {})
+        failed: Mapping[str, Any] = next((step for step in steps if not step["holds"]), {})
         raise _as_error(failed, ref)
 
 

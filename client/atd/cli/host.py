@@ -72,9 +72,7 @@ def status(json: JsonOption = False) -> None:
         )
         for host in answer["hosts"]
     ]
-    output.table(
-        rows, ("domain", "handle", "did", "listens", "records", "blobs", "size", "state")
-    )
+    output.table(rows, ("domain", "handle", "did", "listens", "records", "blobs", "size", "state"))
 
 
 @app.command("backup")

@@ -24,7 +24,9 @@ def describe_value(value: Any) -> str:
         return str(value)
     if isinstance(value, str):
         shown = value if len(value) <= _TEXT else value[:_TEXT] + "…"
-        return f'"{output.clean(shown)}"' + (f" ({len(value):,} characters)" if shown != value else "")
+        return f'"{output.clean(shown)}"' + (
+            f" ({len(value):,} characters)" if shown != value else ""
+        )
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{output.human_bytes(len(value))} of bytes"
     if isinstance(value, datetime):

@@ -53,6 +53,11 @@ class Span:
         return {"kind": "span", "start": self.start, "total": self.total, "step": self.step}
 
 
+@dataclass(frozen=True)
+class Share(Span):
+    """One rank's positions. Not part of a saved state: every rank's order is the same one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Listed:
     """Positions named one by one."""
@@ -107,6 +112,11 @@ class Selection:
         counts = _trim(self.steps[-1].counts, start, start + total) if step == 1 else (total,)
         return self._then(Span(start, total, step, counts))
 
+    def share(self, rank: int, world: int) -> Selection:
+        """Every ``world``-th position from ``rank`` on, as many for every rank."""
+        total = self.total // world
+        return self._then(Share(rank, total, world, (total,)))
+
     def listed(self, places: Indices) -> Selection:
         """The samples at ``places``, in that order."""
         return self._then(Listed(places))
@@ -127,7 +137,7 @@ class Selection:
 
     def describe(self) -> list[dict[str, object]]:
         """What makes this selection what it is, for a saved state."""
-        return [step.describe() for step in self.steps]
+        return [step.describe() for step in self.steps if not isinstance(step, Share)]
 
     def _then(self, step: Step) -> Selection:
         return replace(self, steps=(*self.steps, step))

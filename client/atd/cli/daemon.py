@@ -1,0 +1,104 @@
+"""``atd daemon``: run, start, stop, look at the local daemon."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+
+from atd.cli import output
+from atd.cli.options import JsonOption
+from atd.errors import DaemonAway
+from atd.settings import Settings
+
+app = typer.Typer(
+    help="The local daemon; other commands start it when they need it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _part(name: str) -> Any:
+    """A module of the daemon's package: loaded when a command needs it, never by ``--help``."""
+    return importlib.import_module(f"atd_daemon.{name}")
+
+
+@app.command("run")
+def run(
+    tcp: Annotated[
+        int | None,
+        typer.Option(help="Also listen on this port of 127.0.0.1, with a token."),
+    ] = None,
+) -> None:
+    """Run the daemon in the foreground until interrupted."""
+    _part("main").run(Settings.load(), tcp=tcp)
+
+
+@app.command("start")
+def start(json: JsonOption = False) -> None:
+    """Start the daemon in the background, unless it runs."""
+    _show(_part("lifecycle").start(Settings.load()), json)
+
+
+@app.command("stop")
+def stop(json: JsonOption = False) -> None:
+    """Stop the daemon; work in flight is journaled and goes on next time."""
+    stopped = _part("lifecycle").stop(Settings.load())
+    if json:
+        output.emit({"stopped": stopped})
+    else:
+        output.say("stopped" if stopped else "no daemon was running")
+
+
+@app.command("status")
+def status(json: JsonOption = False) -> None:
+    """Show version, process, socket, accounts and the sizes of index and store."""
+    settings = Settings.load()
+    found = _part("lifecycle").status(settings)
+    if found is None:
+        raise DaemonAway(
+            f"no daemon is running for {settings.state_dir}",
+            next_step="start it with: atd daemon start (other commands do so by themselves)",
+        )
+    _show(found, json)
+
+
+@app.command("logs")
+def logs(
+    lines: Annotated[int, typer.Option("-n", min=1, help="How many lines.")] = 50,
+) -> None:
+    """Show the end of the daemon's log."""
+    for line in _part("lifecycle").logs(Settings.load(), lines):
+        output.say(output.clean(line))
+
+
+def _show(status: Any, json: bool) -> None:
+    if json:
+        output.emit(status)
+        return
+    index, store, host = status["index"], status["store"], status.get("host")
+    output.fields(
+        [
+            ("version", status["version"]),
+            ("pid", status["pid"]),
+            ("socket", status["socket"]),
+            ("tcp", status.get("tcp")),
+            ("started", status["startedAt"]),
+            ("memory", output.human_bytes(status["memory"])),
+            ("accounts", ", ".join(a.get("handle") or a["did"] for a in status["accounts"]) or "-"),
+            (
+                "index",
+                f"{output.plural(index['datasets'], 'data set')}, "
+                f"{output.plural(index['publishers'], 'publisher')}, "
+                f"{output.plural(index['problems'], 'problem')}, "
+                f"{output.human_bytes(index['size'])}",
+            ),
+            (
+                "store",
+                f"{output.plural(store['shards'], 'shard')}, {output.human_bytes(store['size'])} "
+                f"in {store['path']}",
+            ),
+            ("host", f"{host['domain']} at {host['listen']}" if host else None),
+        ]
+    )

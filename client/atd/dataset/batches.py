@@ -1,0 +1,123 @@
+"""Batches of a data set's samples, and where their iteration stands.
+
+What belongs here: grouping samples in the order they come and handing them to `collate`. What a
+column of a batch is depends on the schema (`atd.shards.batch`); after `map`, on what the function
+returned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from atd.dataset.cursor import check_state, state_of
+from atd.dataset.stages import Map
+from atd.errors import LocalError
+from atd.schema.classes import schema_of
+from atd.schema.fields import Schema
+from atd.shards.batch import Batch, Column, collate, column_of
+
+if TYPE_CHECKING:
+    from atd.dataset.dataset import Dataset
+
+Collate: TypeAlias = Callable[[list[Any]], Any]
+
+
+class Batches:
+    """Iterates a data set in batches. Made by `Dataset.batched`.
+
+    It can be iterated again and again; each iteration begins at the beginning, or once where
+    `load_state_dict` said.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], n: int, drop_last: bool, collate: Collate | None
+    ) -> None:
+        if n < 1:
+            raise LocalError(f"expected a batch of 1 sample or more, got {n}")
+        self.dataset = dataset
+        self.n = n
+        self.drop_last = drop_last
+        self._collate = collate
+        self._start = 0
+        self._consumed = 0
+
+    def __len__(self) -> int:
+        """How many batches there are.
+
+        Raises:
+            TypeError: a filter makes the number of samples unknown.
+        """
+        whole, rest = divmod(len(self.dataset), self.n)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Any]:
+        start, self._start = self._start, 0
+        self._consumed = start
+        return self._run(start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the last iterator stands: after the batch it gave last (torchdata's protocol)."""
+        return {**state_of(self.dataset, self._consumed), "batch": self.n}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iterator begin where ``state`` was taken.
+
+        Raises:
+            LocalError: it is the state of another release, order, pipeline or global batch size.
+        """
+        self._start = self._consumed = check_state(self.dataset, state)
+
+    def _run(self, start: int) -> Iterator[Any]:
+        gather = self._collate or _gatherer(self.dataset)
+        group: list[Any] = []
+        cursor = self.dataset.cursor(start)
+        for sample in cursor:
+            group.append(sample)
+            if len(group) == self.n:
+                self._consumed = cursor.consumed
+                yield gather(group)
+                group = []
+        if group and not self.drop_last:
+            self._consumed = cursor.consumed
+            yield gather(group)
+
+    def __repr__(self) -> str:
+        return f"Batches of {self.n} of {self.dataset!r}"
+
+
+def _gatherer(dataset: Dataset[Any]) -> Collate:
+    """The collation that the schema says, or the one that mapped samples need."""
+    if any(isinstance(stage, Map) for stage in dataset.stages):
+        return _gather_mapped
+    schema = sample_schema(dataset)
+    return lambda samples: collate(samples, schema)
+
+
+def sample_schema(dataset: Dataset[Any]) -> Schema:
+    """The fields of a sample as read: of the published schema, or of the user's class."""
+    reader = dataset.reading.reader
+    return dataset.reading.writer if reader is None else schema_of(reader)
+
+
+def _gather_mapped(samples: list[Any]) -> Any:
+    """What ``map`` returned: dataclasses by their schema, mappings by column, others stacked."""
+    first = samples[0]
+    if dataclasses.is_dataclass(first):
+        return collate(samples, schema_of(type(first)))
+    if isinstance(first, Mapping):
+        columns = {name: _column([sample[name] for sample in samples]) for name in first}
+        return Batch(columns, len(samples))
+    return _column(samples)
+
+
+def _column(values: Sequence[Any]) -> Column:
+    """Numbers as an array, arrays stacked or ragged, anything else as a list."""
+    if all(isinstance(value, bool | int | float | np.generic) for value in values):
+        return np.array(values)
+    if all(isinstance(value, np.ndarray) for value in values):
+        return column_of(list(values))
+    return list(values)

@@ -1,0 +1,286 @@
+"""The data set a user iterates.
+
+What belongs here: `Dataset`, an immutable description of which samples come, in which order, as
+what, and what happens to them. Every method returns a new one, so they compose in the order
+written; nothing is opened or fetched before a sample is asked for. Where iteration stands is the
+business of `atd.dataset.cursor`, batches of `atd.dataset.batches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, cast, overload
+
+import numpy as np
+
+from atd.dataset import doors
+from atd.dataset.batches import Batches, Collate
+from atd.dataset.cursor import Cursor, check_state, read_at, state_of
+from atd.dataset.order import DEFAULT_WINDOW
+from atd.dataset.selection import Selection
+from atd.dataset.source import ShardSource
+from atd.dataset.stages import Filter, Map, Stage
+from atd.errors import LocalError
+from atd.schema.fields import Schema
+from atd.schema.resolve import Reading, resolve
+from atd.schema.row import Row
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(eq=False)
+class Position:
+    """Where a data set's iteration begins and where its last iterator stands: the one thing here
+    that changes. ``consumed`` counts positions of the selection, filtered ones included."""
+
+    start: int = 0
+    cursor: Cursor[Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Generic[T]):
+    """Samples of type ``T`` out of verified shards. Made by `atd.load`, not by hand.
+
+    Iterating gives samples; `batched` gives batches. ``len`` and indexing count samples of the
+    selection. It pickles under spawn and may be used in a forked worker: neither a socket nor an
+    open shard is part of it.
+    """
+
+    source: ShardSource
+    selection: Selection
+    reading: Reading[Any]
+    stages: tuple[Stage, ...] = ()
+    world: int = 1
+    position: Position = field(default_factory=Position, repr=False)
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema:
+        """The published schema."""
+        return self.source.schema
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a sample as read here, before any `map`."""
+        return tuple(step.name for step in self.reading.steps)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the samples are of."""
+        return self.source.splits
+
+    def __len__(self) -> int:
+        if self._filters:
+            raise TypeError("the length is not known after filter; count with: sum(1 for _ in ds)")
+        return self.selection.total
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.fields)
+        return f"Dataset({self.source.what}: {self.selection.total:,} samples of {names})"
+
+    # -- which samples, in which order ------------------------------------------------------
+
+    def ordered(self) -> Dataset[T]:
+        """The samples as the release lists them: undoes a `shuffled` written just before."""
+        return self._with(selection=self._selected("ordered").ordered())
+
+    def shuffled(
+        self,
+        seed: int = 0,
+        epoch: int = 0,
+        *,
+        window: int | None = DEFAULT_WINDOW,
+        block: int | None = None,
+    ) -> Dataset[T]:
+        """The same samples in an order that is a pure function of the arguments.
+
+        Args:
+            seed: which shuffle; epoch: which pass of it. Iterating never advances the epoch: pass
+                the next one.
+            window: shards whose samples are mixed with each other; None mixes all of them, which
+                needs every shard at once. Shards come in a random order in any case.
+            block: cut shards into blocks of this many samples first, and count ``window`` in them.
+
+        Keeps the length. Replaces a shuffle written just before.
+        """
+        selection = self._selected("shuffled")
+        shuffled = selection.shuffled(seed=seed, epoch=epoch, window=window, block=block)
+        return self._with(selection=shuffled)
+
+    def take(self, n: int) -> Dataset[T]:
+        """The first ``n`` samples, or all if there are fewer. After `filter`, of those kept."""
+        return self[: max(0, n)]
+
+    def skip(self, n: int) -> Dataset[T]:
+        """All but the first ``n`` samples. After `filter`, of those kept."""
+        return self[max(0, n) :]
+
+    def shard(self, rank: int, world: int) -> Dataset[T]:
+        """The share of one of ``world`` equal readers: every ``world``-th sample from ``rank`` on.
+
+        All ranks get the same number; up to ``world - 1`` samples at the end of the order are left
+        out. Write it after `shuffled` and `filter`, before `batched`.
+
+        Raises:
+            LocalError: ``rank`` is not in ``range(world)``, or the data set is a share already.
+        """
+        if not 0 <= rank < world:
+            raise LocalError(f"expected a rank in range({world}), got {rank}")
+        if self.world != 1:
+            raise LocalError("this data set is already the share of one rank")
+        selection = self._selected("shard")
+        return self._materialised()._with(selection=selection.share(rank, world), world=world)
+
+    # -- as what ----------------------------------------------------------------------------
+
+    def as_type(self, cls: type[U]) -> Dataset[U]:
+        """Samples as instances of ``cls``, a class of `atd.sample` or a dataclass.
+
+        Raises:
+            SchemaMismatch: the class cannot read what is published; says why, field by field.
+            LocalError: written after `map` or `filter`, which already see samples.
+        """
+        self._before_stages("as_type")
+        return cast("Dataset[U]", self._with(reading=resolve(self.schema, cls)))
+
+    def select(self, *names: str) -> Dataset[Row]:
+        """Rows of these fields only; the others are not decoded.
+
+        Raises:
+            LocalError: no such field, or written after `map` or `filter`.
+        """
+        self._before_stages("select")
+        unknown = [name for name in names if name not in self.schema.names]
+        if unknown or not names:
+            raise LocalError(
+                f"expected fields out of {', '.join(self.schema.names)}, got "
+                f"{', '.join(unknown) or 'none'}"
+            )
+        narrow = Schema(tuple(self.schema[name] for name in names))
+        return cast("Dataset[Row]", self._with(reading=resolve(narrow, None)))
+
+    # -- what happens to them ---------------------------------------------------------------
+
+    def map(self, function: Callable[[T], U]) -> Dataset[U]:
+        """Every sample replaced by what ``function`` makes of it. Keeps length and resume.
+
+        To iterate in spawned workers ``function`` must pickle: a function of a module.
+        """
+        return cast("Dataset[U]", self._with(stages=(*self.stages, Map(function))))
+
+    def filter(self, keep: Callable[[T], object]) -> Dataset[T]:
+        """Only the samples for which ``keep`` is true. The length is not known; resume is exact."""
+        return self._with(stages=(*self.stages, Filter(keep)))
+
+    def batched(self, n: int, drop_last: bool = False, collate: Collate | None = None) -> Batches:
+        """Batches of ``n`` samples: arrays stacked, ragged ones as `Ragged`, text as a list.
+
+        Args:
+            n: samples in a batch, for each rank. A global batch is ``n`` times the world's size.
+            drop_last: leave out a last batch of fewer samples.
+            collate: makes a batch of a list of samples instead.
+
+        Raises:
+            LocalError: ``n`` is not positive.
+        """
+        return Batches(self, n, drop_last, collate)
+
+    # -- getting them -----------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, which: int) -> T: ...
+    @overload
+    def __getitem__(self, which: slice | Sequence[int]) -> Dataset[T]: ...
+    def __getitem__(self, which: int | slice | Sequence[int]) -> T | Dataset[T]:
+        """``ds[i]`` is a sample; ``ds[a:b]`` and ``ds[[i, j]]`` are data sets of those."""
+        whole = self._materialised()
+        total = whole.selection.total
+        if not isinstance(which, int | np.integer):
+            self._selected("take, skip and slices")
+        if isinstance(which, slice):
+            chosen = whole.selection.span(*which.indices(total))
+            return whole._with(selection=chosen)
+        if isinstance(which, int | np.integer):
+            return next(whole._read([_position(int(which), total)]))
+        places = np.array([_position(int(i), total) for i in which], dtype=np.int64)
+        return whole._with(selection=whole.selection.listed(places))
+
+    def __iter__(self) -> Iterator[T]:
+        """Samples from the beginning, or from where `load_state_dict` said, once."""
+        cursor = self.cursor(self.position.start)
+        self.position.start = 0
+        self.position.cursor = cursor
+        return cursor
+
+    def cursor(self, start: int = 0) -> Cursor[T]:
+        """An iterator from position ``start`` on that knows where it stands."""
+        return Cursor(self, start)
+
+    # -- where it stands --------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the last iterator of this data set stands, as JSON (torchdata's protocol)."""
+        cursor = self.position.cursor
+        return state_of(self, self.position.start if cursor is None else cursor.consumed)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iterator begin where ``state`` was taken.
+
+        Raises:
+            LocalError: it is the state of another release, order or pipeline.
+        """
+        self.position.start = check_state(self, state)
+        self.position.cursor = None
+
+    # -- doors ------------------------------------------------------------------------------
+
+    def webdataset(self) -> Any:
+        """The same samples, in the same order, as a webdataset pipeline of dicts.
+
+        Each sample is a dict of its fields with ``__key__`` and ``__url__`` (the shard's CID), so
+        that webdataset's stages (``.map``, ``.shuffle``, ``.batched`` …) can follow.
+        """
+        return doors.webdataset_pipeline(self)
+
+    # -- inside -----------------------------------------------------------------------------
+
+    @property
+    def _filters(self) -> bool:
+        return any(isinstance(stage, Filter) for stage in self.stages)
+
+    def _with(self, **changes: Any) -> Dataset[T]:
+        """A copy with ``changes`` that stands at its beginning."""
+        return replace(self, **changes, position=Position())
+
+    def _before_stages(self, method: str) -> None:
+        if self.stages:
+            raise LocalError(f"{method} belongs before map and filter: they see its samples")
+
+    def _selected(self, method: str) -> Selection:
+        """The selection to change, with the survivors of any filter known."""
+        if self.world != 1 and method != "ordered":
+            raise LocalError(f"{method}: write it before shard, so that every rank sees one order")
+        return self._materialised().selection
+
+    def _materialised(self) -> Dataset[T]:
+        """The same samples with every filter evaluated: one pass, and then the length is known."""
+        if not self._filters:
+            return self
+        kept = [at for at, _ in read_at(self, np.arange(self.selection.total, dtype=np.int64))]
+        stages = tuple(stage for stage in self.stages if isinstance(stage, Map))
+        selection = self.selection.listed(np.array(kept, dtype=np.int64))
+        return self._with(selection=selection, stages=stages)
+
+    def _read(self, positions: Iterable[int]) -> Iterator[T]:
+        places = np.array(list(positions), dtype=np.int64)
+        return (sample for _, sample in read_at(self, places))
+
+
+def _position(index: int, total: int) -> int:
+    """``index`` as a position, counted from the end where it is negative."""
+    if not -total <= index < total:
+        raise IndexError(f"sample {index} is outside of {total:,} samples")
+    return index % total

@@ -1,0 +1,83 @@
+"""``atd.load``: from what a user types to a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from atd import api
+from atd.connection import Connection, Param
+from atd.dataset.dataset import Dataset
+from atd.dataset.outside import url_source
+from atd.dataset.selection import Selection
+from atd.dataset.source import ShardSource, folder_source, release_source
+from atd.refs import DatasetRef, FolderRef, parse_ref
+from atd.schema.resolve import resolve
+from atd.schema.row import Row
+
+T = TypeVar("T")
+
+
+@overload
+def load(
+    ref: str,
+    *,
+    split: str | None = None,
+    schema: None = None,
+    allow_previous_key: bool = False,
+    refresh: bool = False,
+    connection: Connection | None = None,
+) -> Dataset[Row]: ...
+@overload
+def load(
+    ref: str,
+    *,
+    split: str | None = None,
+    schema: type[T],
+    allow_previous_key: bool = False,
+    refresh: bool = False,
+    connection: Connection | None = None,
+) -> Dataset[T]: ...
+def load(
+    ref: str,
+    *,
+    split: str | None = None,
+    schema: type[Any] | None = None,
+    allow_previous_key: bool = False,
+    refresh: bool = False,
+    connection: Connection | None = None,
+) -> Dataset[Any]:
+    """Open a data set: every record proved now, every shard before its first byte is read.
+
+    Args:
+        ref: ``@handle/name``, ``handle/name``, ``did:…/name`` or ``at://…``, with ``@version`` and
+            ``:split``; a folder made by ``atd pack``; or shards outside any catalogue, as an
+            ``http(s)://`` or ``s3://`` address (of ``atd.json``'s folder, or of tar files with
+            ``{000..009}``), which are fetched now and proved only where an ``atd.json`` says how.
+        split: which split; all of them, one after the other, where it is None.
+        schema: a class to read samples as; rows where it is None.
+        allow_previous_key: accept records signed by an earlier key of the publisher.
+        refresh: ask the publisher's PDS even where the index is fresh.
+        connection: the daemon to ask; the one that the environment names where it is None.
+
+    Raises:
+        SchemaMismatch: the class cannot read what is published.
+        RecordAbsent: it is proved that the publisher has no such data set.
+        AtdError: whatever else stood in the way; see `atd.errors`.
+    """
+    place = parse_ref(ref)
+    source: ShardSource
+    if isinstance(place, DatasetRef):
+        daemon = connection or Connection()
+        wanted = split or place.split
+        question: dict[str, Param] = {
+            "ref": str(place),
+            "refresh": refresh,
+            "allowPreviousKey": allow_previous_key,
+        }
+        source = release_source(daemon.call(api.GET_RELEASE, question), wanted, daemon)
+    elif isinstance(place, FolderRef):
+        source = folder_source(Path(place.path).expanduser(), split)
+    else:
+        source = url_source(place.pattern, split)
+    return Dataset(source, Selection.whole(source.counts), resolve(source.schema, schema))

@@ -1,0 +1,182 @@
+"""Shards outside any catalogue: at ``http(s)://`` or ``s3://`` addresses that the user typed.
+
+What belongs here: from an address to files on this machine, and from shards without a schema to
+one. Nobody signed these. Where the address is a folder with an ``atd.json``, every file is checked
+against it; bare tar files are trusted as far as TLS goes, and `UrlSource.version` says so. The
+files are fetched when the data set is opened, because its order depends on how many samples each
+shard has. Only an address that a user typed comes here, never one from a record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from atd import s3
+from atd.dataset.source import FolderSource, Shard, ShardSource, choose_splits, folder_source
+from atd.errors import Absent, InvalidSyntax, Offline, StorageFault, Unreachable
+from atd.manifest import FILE_NAME, hash_shard
+from atd.protocol.cbor import RAW, Cid
+from atd.protocol.syntax import quote
+from atd.settings import Settings
+from atd.shards.infer import infer_shards
+
+TIMEOUT_S: Final = 60.0
+MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+MAX_SHARD_BYTES: Final = 64 * 1024**3
+MAX_PATTERN: Final = 100_000
+_RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class UrlSource(ShardSource):
+    """Shards that were fetched from bare addresses; their digests are what came, not a claim."""
+
+    files: tuple[Path, ...]
+
+    def path(self, number: int) -> Path:
+        """The fetched file, if it is still what was fetched."""
+        shard = self.shards[number]
+        hash_shard(self.files[number], shard.digest, shard.size)
+        return self.files[number]
+
+
+def url_source(pattern: str, split: str | None) -> ShardSource:
+    """The shards at ``pattern``: tar files (``{000..009}`` counts), or a folder with ``atd.json``.
+
+    Raises:
+        Absent: there is nothing at an address.
+        Unreachable: an address does not answer.
+        LocalError: no such split, or a pattern that cannot be read.
+    """
+    settings = Settings.load()
+    if settings.offline:
+        raise Offline(f"{quote(pattern)} has to be fetched, and the network is switched off")
+    if not pattern.partition("?")[0].endswith(".tar"):
+        return _with_manifest(pattern.rstrip("/") + "/", split, settings)
+    choose_splits(("all",), split, pattern)
+    addresses = list(expand(pattern))
+    folder = _cache(settings, pattern)
+    files = [_fetched(address, folder, MAX_SHARD_BYTES, settings) for address in addresses]
+    found = infer_shards(files)
+    shards = tuple(
+        Shard(address.rpartition("/")[2], digest, path.stat().st_size, count)
+        for address, path, digest, count in zip(
+            addresses, files, map(_digest, files), found.counts, strict=True
+        )
+    )
+    told = "\n".join(str(shard.digest) for shard in shards)
+    return UrlSource(
+        what=pattern,
+        version=f"unsigned:{hashlib.sha256(told.encode()).hexdigest()}",
+        schema=found.schema,
+        layout=found.layout,
+        shards=shards,
+        splits=("all",),
+        files=tuple(files),
+    )
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """The addresses that ``pattern`` stands for: one ``{first..last}`` counts, zeros kept.
+
+    Raises:
+        InvalidSyntax: other braces, a range that runs backwards, or one of over 100,000.
+    """
+    match = _RANGE.search(pattern)
+    if match is None:
+        if "{" in pattern or "}" in pattern:
+            raise InvalidSyntax(f"expected braces as {{000..009}}, got {quote(pattern)}")
+        yield pattern
+        return
+    first, last = int(match[1]), int(match[2])
+    if not 0 <= last - first < MAX_PATTERN:
+        raise InvalidSyntax(f"expected a range that counts up, got {quote(match[0])}")
+    for number in range(first, last + 1):
+        rest = pattern[match.end() :]
+        yield from expand(f"{pattern[: match.start()]}{number:0{len(match[1])}d}{rest}")
+
+
+def _with_manifest(base: str, split: str | None, settings: Settings) -> FolderSource:
+    """The folder at ``base``, copied shard by shard; each is checked against its ``atd.json``."""
+    folder = _cache(settings, base)
+    fetch(base + FILE_NAME, folder / FILE_NAME, MAX_MANIFEST_BYTES, settings)
+    source = folder_source(folder, split)
+    for shard in source.shards:
+        path = folder / shard.name
+        if not (path.is_file() and path.stat().st_size == shard.size):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fetch(urljoin(base, shard.name), path, shard.size, settings)
+    return source
+
+
+def _fetched(address: str, folder: Path, limit: int, settings: Settings) -> Path:
+    path = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.tar"
+    if not path.is_file():
+        fetch(address, path, limit, settings)
+    return path
+
+
+def fetch(address: str, target: Path, limit: int, settings: Settings) -> None:
+    """Copy ``address`` to ``target``, at most ``limit`` bytes; there whole or not at all.
+
+    Raises:
+        Absent: 404 or 410. Unreachable: no answer, another status, or more bytes than ``limit``.
+        StorageFault: it cannot be written.
+    """
+    url = s3.signed_get(address, settings.s3_endpoint) if address.startswith("s3://") else address
+    host = urlsplit(url).hostname
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out:
+            try:
+                _copy(url, out, limit)
+                os.replace(out.name, target)
+            finally:
+                Path(out.name).unlink(missing_ok=True)
+    except urllib.error.HTTPError as error:
+        if error.code in (404, 410):
+            raise Absent(f"{quote(address)} is not there: {host} answered {error.code}") from None
+        raise Unreachable(f"{host} answered {error.code} for {quote(address)}") from None
+    except urllib.error.URLError as error:
+        raise Unreachable(f"{host} cannot be reached: {error.reason}") from None
+    except TimeoutError:
+        raise Unreachable(f"{host} gave no answer for {TIMEOUT_S:.0f} s") from None
+    except OSError as error:
+        raise StorageFault(f"cannot write {target}: {error.strerror or error}") from None
+
+
+def _copy(url: str, out: tempfile._TemporaryFileWrapper[bytes], limit: int) -> None:
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})  # noqa: S310 - http(s) only: refs.UrlRef and s3 make no other
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        while chunk := answer.read(_CHUNK):
+            limit -= len(chunk)
+            if limit < 0:
+                raise Unreachable(f"{urlsplit(url).hostname} sent more than was expected")
+            out.write(chunk)
+    out.flush()
+    os.fsync(out.fileno())
+
+
+def _digest(path: Path) -> Cid:
+    with path.open("rb") as file:
+        return Cid.from_digest(hashlib.file_digest(file, "sha256").digest(), RAW)
+
+
+def _cache(settings: Settings, what: str) -> Path:
+    """The folder for what was fetched from ``what``."""
+    folder = settings.cache_dir / "outside" / hashlib.sha256(what.encode()).hexdigest()[:16]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFault(f"cannot create the folder {folder}: {error.strerror}") from None
+    return folder
