@@ -24,13 +24,14 @@ def catalog() -> Lexicons:
 
 def documents() -> Iterator[dict[str, Any]]:
     """The documents of the package, parsed, in the order of their paths."""
-    for file in _json_files(resources.files("atd") / "lexicons"):
+    for file in files(resources.files("atd") / "lexicons"):
         yield json.loads(file.read_text(encoding="utf-8"))
 
 
-def _json_files(folder: Traversable) -> Iterator[Traversable]:
+def files(folder: Traversable) -> Iterator[Traversable]:
+    """The JSON files below ``folder``, in the order of their paths."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
-            yield from _json_files(entry)
+            yield from files(entry)
         elif entry.name.endswith(".json"):
             yield entry
