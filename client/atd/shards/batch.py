@@ -215,7 +215,7 @@ def _stack(kind: fields.Kind, values: list[Any]) -> Column:
         case fields.Image():
             return _pictures(values)
         case fields.Array():
-            return _arrays(values)
+            return column_of(values)
         case _:
             return values
 
@@ -223,11 +223,12 @@ def _stack(kind: fields.Kind, values: list[Any]) -> Column:
 def _pictures(values: list[Any]) -> Column:
     """Images are decoded; what the class made of them (arrays, bytes, Pillow) is kept."""
     if isinstance(values[0], media.Image):
-        return _arrays([image.decode() for image in values])
-    return _arrays(values) if isinstance(values[0], np.ndarray) else values
+        return column_of([image.decode() for image in values])
+    return column_of(values) if isinstance(values[0], np.ndarray) else values
 
 
-def _arrays(values: list[NDArray[Any]]) -> Column:
+def column_of(values: list[NDArray[Any]]) -> Column:
+    """The column of ``values``, one at least: stacked, else `Ragged`, else as they are."""
     first = values[0]
     if any(array.ndim != first.ndim or array.dtype != first.dtype for array in values):
         return values
@@ -242,4 +243,4 @@ def _brief(column: Column) -> str:
     return f"list of {len(column)}" if isinstance(column, list) else repr(column)
 
 
-__all__: Final = ["Batch", "Column", "Labels", "Ragged", "collate"]
+__all__: Final = ["Batch", "Column", "Labels", "Ragged", "collate", "column_of"]

@@ -15,19 +15,19 @@ the map that the shard lies in. The rules that keep an enemy out:
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgpack
 import numpy as np
 
 from atd.schema import fields
 from atd.shards import arrays, media
-from atd.shards.fit import Plain, fitter, read_moment
+from atd.shards.documents import json_text, parse_json
+from atd.shards.fit import Plain, read_moment
 from atd.shards.unfit import Unfit, describe, shown, wanted
 from atd.shards.unpack import (
     LIST,
@@ -81,13 +81,6 @@ def pack_value(kind: fields.Kind, plain: Plain) -> bytes:
     convert = _packing(kind)
     data: bytes = msgpack.packb(convert(plain) if convert and plain is not None else plain)
     return data
-
-
-def json_text(plain: Plain) -> str:
-    """A plain JSON value as text: sorted keys, no spaces, UTF-8 left as it is."""
-    return json.dumps(
-        plain, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
 
 
 def _packing(kind: fields.Kind) -> _Pack | None:
@@ -215,18 +208,6 @@ def _read_json(view: memoryview, at: int) -> tuple[Any, int]:
         return read_any(view, at)
     text, after = read_str(view, at)
     return parse_json(text), after
-
-
-def parse_json(text: str) -> Any:
-    """The value of JSON ``text``; no NaN, no numbers of thousands of digits, bounded depth."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Unfit("JSON text", describe(text)) from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def _lists(kind: fields.List) -> Read:
@@ -390,44 +371,3 @@ def value_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:
         return value
 
     return read
-
-
-# ------------------------------------------------------------------ reading: plain JSON values
-
-
-def from_json(kind: fields.Kind) -> Callable[[object], Any]:
-    """The function from a decoded JSON value to what a sample gives, for kinds that JSON can hold.
-
-    It takes what `fitter` takes, so that a label may stand in a shard by name.
-    """
-    fit = fitter(kind)
-
-    def read(value: object) -> Any:
-        return present(kind, fit(value))
-
-    return read
-
-
-def present(kind: fields.Kind, plain: Plain) -> Any:
-    """A plain value as a sample gives it: timestamps and boxes become what they mean."""
-    if plain is None:
-        return None
-    match kind:
-        case fields.Timestamp():
-            return read_moment(plain)
-        case fields.Box():
-            return tuple(plain)
-        case fields.List():
-            return [present(kind.item, item) for item in plain]
-        case fields.Struct():
-            return {
-                field.name: present(field.kind, plain[field.name])
-                for field in kind.fields
-                if field.name in plain
-            }
-        case fields.Image():
-            return media.Image(plain)
-        case fields.Audio() | fields.Video():
-            return media.Media(plain)
-        case _:
-            return plain

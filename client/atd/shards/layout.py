@@ -119,7 +119,11 @@ class SampleWriter:
             plain = self._fit(sample)
             if self._packed is not None:
                 return [(PACKED, self._packed(plain))]
-            return [(m.suffix, data) for m in self._members if (data := m.write(plain)) is not None]
+            stored = [(member.suffix, member.write(plain)) for member in self._members]
+            held = [(suffix, data) for suffix, data in stored if data is not None]
+            if not held:
+                raise Unfit("at least one field that is there, or the sample has no member", "none")
+            return held
         except Unfit as error:
             raise SchemaMismatch(
                 f"sample {key}: {error}",

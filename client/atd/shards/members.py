@@ -14,6 +14,7 @@ others     the bytes of bytes, image, audio and video fields, as they are
 
 A member that is not there means: missing where the field is optional, else null where it is
 nullable. A field that is both cannot say null in a member of its own; in a JSON object it can.
+NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity" in JSON.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from atd.records import Layout
 from atd.schema import fields
 from atd.schema.fields import Schema
 from atd.shards import arrays, codec, media
+from atd.shards.documents import from_document, json_text, parse_json, to_document
 from atd.shards.fit import Plain
 from atd.shards.unfit import Unfit, shown, wanted
 
@@ -122,10 +124,12 @@ class _Object(Member):
 
     def __init__(self, suffix: str, held: tuple[fields.Field, ...]) -> None:
         super().__init__(suffix, held)
-        self._readers = [(field, codec.from_json(field.kind)) for field in held]
+        self._readers = [(field, from_document(field.kind)) for field in held]
+        self._writers = {field.name: to_document(field.kind) for field in held}
 
     def write(self, plain: dict[str, Plain]) -> bytes | None:
-        return _json_bytes({name: plain[name] for name in plain if name in self.names})
+        held = {name: plain[name] for name in plain if name in self.names}
+        return _json_bytes({name: self._writers[name](value) for name, value in held.items()})
 
     def read(self, data: memoryview | None, into: dict[str, Any]) -> None:
         given = {} if data is None else _json(data)
@@ -163,12 +167,14 @@ def _form(ending: str, kind: fields.Kind) -> _Form:
         case "msgpack", _:
             return _Form(lambda plain: codec.pack_value(kind, plain), codec.value_reader(kind))
         case ("json", _) | ("txt", fields.Json()):
-            from_json = codec.from_json(kind)
-            return _Form(_json_bytes, lambda data: from_json(_json(data)))
+            to_json, from_json = to_document(kind), from_document(kind)
+            return _Form(
+                lambda plain: _json_bytes(to_json(plain)), lambda data: from_json(_json(data))
+            )
         case ("cls", fields.Label() | fields.Int()) | ("txt", _) if isinstance(kind, _NUMBERS):
             return _Form(_number_bytes, _number_reader(kind))
         case "txt", _ if isinstance(kind, _STRINGS):
-            from_text = codec.from_json(kind)
+            from_text = from_document(kind)
             return _Form(str.encode, lambda data: from_text(_text(data)))
         case _ if ending in _SPOKEN_FOR:
             raise LocalError(f"layout: a field of kind {kind.tag} cannot be stored as .{ending}")
@@ -183,7 +189,7 @@ def _form(ending: str, kind: fields.Kind) -> _Form:
 
 
 def _json_bytes(plain: Plain) -> bytes:
-    return codec.json_text(plain).encode()
+    return json_text(plain).encode()
 
 
 def _number_bytes(plain: Plain) -> bytes:
@@ -192,7 +198,7 @@ def _number_bytes(plain: Plain) -> bytes:
 
 
 def _number_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:
-    from_json = codec.from_json(kind)
+    from_json = from_document(kind)
 
     def read(data: memoryview) -> Any:
         text = _text(data).strip()
@@ -200,7 +206,7 @@ def _number_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:
             if isinstance(kind, fields.Float):
                 return from_json(float(text))
             named = isinstance(kind, fields.Label) and not text.isdecimal()
-            return from_json(text if named else codec.parse_json(text))
+            return from_json(text if named else parse_json(text))
         except (Unfit, ValueError):
             raise Unfit(wanted(kind), shown(text)) from None
 
@@ -215,4 +221,4 @@ def _text(data: memoryview) -> str:
 
 
 def _json(data: memoryview) -> Any:
-    return codec.parse_json(_text(data))
+    return parse_json(_text(data))
