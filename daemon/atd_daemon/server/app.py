@@ -28,7 +28,7 @@ from atd_daemon.services import Services
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SERVICES = web.AppKey("services", Services)
-DOOR = web.AppKey("door", Door)  # type: ignore[type-abstract]
+DOOR = web.AppKey("door", Door)
 
 _METHODS = {"query": ("GET", "HEAD"), "procedure": ("POST",)}
 _log = logging.getLogger(__name__)
