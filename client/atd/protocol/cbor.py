@@ -161,7 +161,7 @@ def _encode(value: object, parts: list[bytes], depth: int) -> None:
         parts.append(b"\xf6" if value is None else b"\xf5" if value else b"\xf4")
     elif isinstance(value, int):
         if not _INT_MIN <= value <= _INT_MAX:
-            raise InvalidSyntax(f"an integer in a record has at most 64 bits, got {value}")
+            raise InvalidSyntax(f"an integer in a record has at most 64 bits, got {quote(value)}")
         parts.append(head(0, value) if value >= 0 else head(1, -1 - value))
     elif isinstance(value, Cid):
         parts.append(b"\xd8\x2a\x58\x25\x00" + value.bytes)

@@ -40,6 +40,8 @@ _SHORT.maxstring = _SHORT.maxother = 60
 
 def quote(value: object, limit: int = 120) -> str:
     """``value`` for an error message: printable ASCII, control characters escaped, cut short."""
+    if isinstance(value, int) and value.bit_length() > 256:  # Python refuses to print huge ones
+        return f"an integer of {value.bit_length()} bits"
     shown = repr(value[: limit + 1]) if isinstance(value, str | bytes) else _SHORT.repr(value)
     text = shown.encode("ascii", "backslashreplace").decode("ascii")
     return text if len(text) <= limit else text[:limit] + "…"
