@@ -156,6 +156,11 @@ class World:
         else:
             self.zone.pop(name, None)
 
+    def has_host(self, host: str) -> bool:
+        """Whether the name has an address."""
+        hosts = {known.partition(":")[0] for known, _ in self._routes} | set(self.addresses)
+        return host in hosts | {known.partition(":")[0] for known in self._servers}
+
     def lie(
         self,
         tell: Tell,
@@ -241,6 +246,10 @@ class Zone:
         if name in self._world.broken_names:
             raise Unreachable(f"the DNS server failed to answer for {name}")
         return list(self._world.zone.get(name, ()))
+
+    async def exists(self, name: str) -> bool:
+        """See `names.TxtResolver.exists`."""
+        return self._world.has_host(name)
 
 
 async def _whole(body: bytes | AsyncIterable[bytes] | None) -> bytes:

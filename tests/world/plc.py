@@ -35,7 +35,7 @@ class PlcAccount:
     """What the directory knows of one DID."""
 
     did: Did
-    rotation_key: PrivateKey
+    rotation_key: PrivateKey | None
     log: list[Entry] = field(default_factory=list)
 
     @property
@@ -69,6 +69,10 @@ class Plc:
             },
             rotation_key,
         )
+        return self.register(operation, rotation_key)
+
+    def register(self, operation: dict[str, Any], rotation_key: PrivateKey | None = None) -> Did:
+        """Register the DID that a first operation makes, whatever it says."""
         name = b32encode(sha256(encode(operation)).digest()).decode().lower()[:24]
         did = Did.parse(f"did:plc:{name}")
         self.accounts[did] = PlcAccount(did, rotation_key, [self._entry(operation)])
@@ -77,6 +81,7 @@ class Plc:
     def update(self, did: Did, **changes: Any) -> None:
         """Append an operation with some fields changed."""
         account = self.accounts[did]
+        assert account.rotation_key is not None
         unsigned = {k: v for k, v in account.current.items() if k != "sig"} | changes
         unsigned["prev"] = str(account.log[-1].cid)
         account.log.append(self._entry(sign(unsigned, account.rotation_key)))
@@ -84,6 +89,7 @@ class Plc:
     def tombstone(self, did: Did) -> None:
         """Deactivate the DID for ever."""
         account = self.accounts[did]
+        assert account.rotation_key is not None
         unsigned = {"type": "plc_tombstone", "prev": str(account.log[-1].cid)}
         account.log.append(self._entry(sign(unsigned, account.rotation_key)))
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from atd.errors import Unreachable
+from atd.protocol.syntax import quote
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -48,6 +49,11 @@ class Place:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def label(self) -> str:
+        """The host, with the port where it is not the scheme's own: for messages."""
+        return self.origin.partition("://")[2]
+
+    @property
     def origin(self) -> str:
         """``scheme://host[:port]``, without the port where it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -62,12 +68,12 @@ def place_of(url: str, allow_hosts: frozenset[str]) -> Place:
         Unreachable: not http(s), malformed, carries credentials, is plain http to a host outside
             the allow-list, or names an address that is refused.
     """
-    place = _parse(url)
+    place = parse_url(url)
     if place.host_port in allow_hosts:
         return place
     if place.scheme != "https":
         raise Unreachable(
-            f"expected an https URL, got {url!a}",
+            f"expected an https URL, got {quote(url, 200)}",
             next_step=ALLOW_ADVICE.format(place=place.host_port),
         )
     literal = _literal(place.host)
@@ -121,24 +127,28 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _parse(url: str) -> Place:
-    """The place of a syntactically plain http(s) URL."""
+def parse_url(url: str) -> Place:
+    """The place of a syntactically plain http(s) URL, whether or not it may be followed.
+
+    Raises:
+        Unreachable: it is none.
+    """
     if len(url) > 8192 or _FORBIDDEN.search(url):
-        raise Unreachable(f"expected an https URL in plain ASCII, got {url[:200]!a}")
+        raise Unreachable(f"expected an https URL in plain ASCII, got {quote(url, 200)}")
     try:
         parts: SplitResult = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Unreachable(f"not a URL that can be fetched: {url[:200]!a} ({error})") from None
+        raise Unreachable(f"not a URL that can be fetched: {quote(url, 200)} ({error})") from None
     scheme, host = parts.scheme.lower(), (parts.hostname or "").removesuffix(".")
     if scheme not in _PORTS:
-        raise Unreachable(f"expected an https URL, got {url[:200]!a}")
+        raise Unreachable(f"expected an https URL, got {quote(url, 200)}")
     if "@" in parts.netloc:
-        raise Unreachable(f"a URL with credentials inside is not fetched: {host!a}")
+        raise Unreachable(f"a URL with credentials inside is not fetched: {quote(host)}")
     if _literal(host) is None and (len(host) > 253 or not _HOST.fullmatch(host)):
-        raise Unreachable(f"not a host name that can be fetched: {url[:200]!a}")
+        raise Unreachable(f"not a host name that can be fetched: {quote(url, 200)}")
     if port == 0:
-        raise Unreachable(f"not a port that can be fetched: {url[:200]!a}")
+        raise Unreachable(f"not a port that can be fetched: {quote(url, 200)}")
     return Place(scheme, host, port or _PORTS[scheme])
 
 

@@ -121,10 +121,11 @@ class Directory:
         checked = parse_actor(actor.removeprefix("@"))
         if isinstance(checked, Did):
             return await self._with_handle(await self._identity(checked, refresh), refresh)
-        asked_s = self._clock()
+        remembered = self._known(checked, refresh) is not None
         did = await self.handle_to_did(checked, refresh=refresh)
+        remembered |= self._known(did, refresh) is not None
         identity = await self._identity(did, refresh)
-        if checked not in identity.claimed and self._is_older(checked, did, asked_s):
+        if checked not in identity.claimed and remembered and not self._is_offline:
             # Somebody moved since we asked: what contradicts may be our own memory.
             did = await self.handle_to_did(checked, refresh=True)
             identity = await self._identity(did, refresh=True)
@@ -184,7 +185,7 @@ class Directory:
         answer = self._cache.remembered(key)
         if answer is None:
             return None
-        if self._config.offline or offline_now.get():
+        if self._is_offline:
             return answer if answer.text else None
         life_s = self._config.identity_fresh_s if answer.text else self._config.identity_absent_s
         fresh = -self._config.clock_skew_s <= self._clock() - answer.at_s < life_s
@@ -193,12 +194,9 @@ class Directory:
     def _remember(self, key: str, text: str) -> None:
         self._cache.remember(key, Remembered(text, self._clock()))
 
-    def _is_older(self, handle: Handle, did: Did, than_s: float) -> bool:
-        """Whether either answer was had before ``than_s``."""
-        if self._config.offline or offline_now.get():
-            return False
-        answers = (self._cache.remembered(handle), self._cache.remembered(did))
-        return any(answer is None or answer.at_s < than_s for answer in answers)
+    @property
+    def _is_offline(self) -> bool:
+        return self._config.offline or offline_now.get()
 
     # --- handle to DID (1) -----------------------------------------------------------------------
 

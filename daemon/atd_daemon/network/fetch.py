@@ -28,8 +28,9 @@ from typing import Any, Protocol
 from urllib.parse import urljoin
 
 from atd.errors import Offline, RateLimited, Unreachable
+from atd.protocol.syntax import quote
 from atd_daemon.config import Config
-from atd_daemon.network.addresses import Place, place_of
+from atd_daemon.network.addresses import Place, parse_url, place_of
 
 offline_now: ContextVar[bool] = ContextVar("offline_now", default=False)
 """Set for one task: its caller has ATD_OFFLINE, whatever the daemon was started with."""
@@ -62,7 +63,7 @@ class Reply:
         """
         if self.media_type != "application/json" and not self.media_type.endswith("+json"):
             raise Unreachable(
-                f"expected JSON from {host_of(self.url)}, got {self.media_type or 'no type'!a}"
+                f"expected JSON from {host_of(self.url)}, got {quote(self.media_type or 'no type')}"
             )
         try:
             value = jsonlib.loads(self.body)
@@ -164,12 +165,11 @@ class Transport(Protocol):
 
 
 def host_of(url: str) -> str:
-    """The host of ``url``, safe to print; the start of the URL where it has none."""
+    """The host of ``url`` (and its port, if unusual) for a message; printable whatever it is."""
     try:
-        return place_of(url, frozenset()).host
+        return parse_url(url).label
     except Unreachable:
-        rest = url.partition("://")[2] or url
-        return ascii(rest.partition("/")[0][:200]).strip("'\"")
+        return quote(url)
 
 
 class HttpFetcher:
@@ -270,16 +270,16 @@ class HttpFetcher:
         """Where ``reply`` sends us, absolute and admitted."""
         location = reply.headers.get("location", "")
         if method not in ("GET", "HEAD"):
-            raise Unreachable(f"{place.host} redirects a {method}, which is not followed")
+            raise Unreachable(f"{place.label} redirects a {method}, which is not followed")
         if not location:
-            raise Unreachable(f"{place.host} answered {reply.status} without a location")
+            raise Unreachable(f"{place.label} answered {reply.status} without a location")
         try:
             target = urljoin(url, location)
         except ValueError:
-            raise Unreachable(f"{place.host} redirects to {location[:200]!a}") from None
+            raise Unreachable(f"{place.label} redirects to {quote(location, 200)}") from None
         found = place_of(target, self._config.allow_hosts)
         if place.scheme == "https" and found.scheme != "https":
-            raise Unreachable(f"{place.host} redirects from https to {target[:200]!a}")
+            raise Unreachable(f"{place.label} redirects from https to {quote(target, 200)}")
         return target, found
 
     async def _check(self, reply: RawReply, place: Place) -> None:
@@ -287,12 +287,12 @@ class HttpFetcher:
         if reply.status == 429:
             wait_s = retry_after_s(reply.headers, self._clock())
             when = "" if wait_s is None else f" for {wait_s:.0f} s"
-            raise RateLimited(f"{place.host} tells us to wait{when}", retry_after_s=wait_s)
+            raise RateLimited(f"{place.label} tells us to wait{when}", retry_after_s=wait_s)
         if reply.status >= 500 or reply.status < 200:
             said = await _said(reply)
-            raise Unreachable(f"{place.host} answered {reply.status}{said}")
+            raise Unreachable(f"{place.label} answered {reply.status}{said}")
         if reply.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-            raise Unreachable(f"{place.host} sent a compressed body, which was not asked for")
+            raise Unreachable(f"{place.label} sent a compressed body, which was not asked for")
 
     async def _paced(
         self, reply: RawReply, url: str, idle_s: float, limit: int

@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from atd.errors import Unreachable
+from atd.protocol.syntax import quote
 from atd_daemon.config import Config
 from atd_daemon.network.addresses import Place, admitted
 from atd_daemon.network.fetch import Body, HttpFetcher, RawReply, Request
@@ -93,7 +94,7 @@ class HttpTransport:
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[RawReply]:
         """See `fetch.Transport.open`."""
-        host = request.place.host
+        host = request.place.label
         try:
             async with self._connected().request(
                 request.method,
@@ -109,7 +110,7 @@ class HttpTransport:
         except (OSError, ValueError) as error:
             if isinstance(error, TimeoutError):
                 raise
-            raise Unreachable(f"cannot fetch from {host}: {ascii(str(error))[1:-1]}") from error
+            raise Unreachable(f"cannot fetch from {host}: {_plain(error)}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -187,4 +188,4 @@ def _translated(error: aiohttp.ClientError, host: str) -> Unreachable:
 
 
 def _plain(error: Exception) -> str:
-    return ascii(str(error) or type(error).__name__)[1:-1][:300]
+    return quote(str(error) or type(error).__name__, 300)[1:-1]
