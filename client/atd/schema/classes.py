@@ -93,8 +93,9 @@ def schema_of(cls: type) -> fields.Schema:
     Raises:
         SchemaMismatch: it is no class of samples, or fields cannot be published: all are listed.
     """
+    members = hints.members(cls)
     try:
-        return fields.Schema(_fields(cls.__name__, hints.members(cls)))
+        return fields.Schema(_fields(cls.__name__, members))
     except SchemaMismatch:
         raise
     except LocalError as error:

@@ -173,6 +173,10 @@ class Misfit(Exception):
 
 
 _SCALARS: Final = {bool, int, float, str, bytes, datetime}
+_ABSTRACT: Final = {
+    *(np.generic, np.number, np.inexact, np.floating, np.complexfloating),
+    *(np.integer, np.signedinteger, np.unsignedinteger),
+}
 _DOCUMENTS: Final = (dict, Mapping, typing.Mapping)
 
 
@@ -291,10 +295,10 @@ def _names(values: tuple[Any, ...]) -> Names:
 def _array(args: tuple[Any, ...]) -> NumpyArray:
     """``np.ndarray[shape, np.dtype[scalar]]``, which is what ``NDArray[scalar]`` means."""
     scalar = get_args(args[1])[0] if len(args) == 2 and get_args(args[1]) else Any
-    if not isinstance(scalar, type) or scalar in (np.generic, np.number, np.inexact):
+    if scalar is Any or scalar in _ABSTRACT:
         return NumpyArray(None)
-    if scalar in (np.integer, np.signedinteger, np.unsignedinteger, np.floating):
-        return NumpyArray(None)
+    if not isinstance(scalar, type):
+        raise Misfit(f"no element type: {quote(str(scalar))}")
     name = np.dtype(scalar).name
     if name not in DTYPES:
         raise Misfit(f"an array of {quote(name)} has no kind: elements are of a fixed width")
