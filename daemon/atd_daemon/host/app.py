@@ -14,7 +14,7 @@ from aiohttp import WSCloseCode, web
 from atd_daemon.host import routes_repo, routes_server, routes_sync
 from atd_daemon.host.host import Host
 from atd_daemon.host.throttle import Throttle
-from atd_daemon.host.xrpc import HOST, answer_refusals, choose_account
+from atd_daemon.host.xrpc import HOST, answer_refusals
 
 _SCRYPT_AT_ONCE = 2
 
@@ -25,9 +25,7 @@ def create_host_app(host: Host) -> web.Application:
     The caller keeps the host open for as long as the application runs, and closes it afterwards.
     """
     limits = host.limits
-    app = web.Application(
-        middlewares=[answer_refusals, choose_account], client_max_size=limits.max_json_bytes
-    )
+    app = web.Application(middlewares=[answer_refusals], client_max_size=limits.max_json_bytes)
     app[HOST] = host
     app[routes_server.THROTTLE] = Throttle(
         limits.failed_logins, limits.failed_logins_window_s, host.clock

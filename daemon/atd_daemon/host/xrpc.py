@@ -29,7 +29,6 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOST: Final = web.AppKey("host", Host)
-_ACCOUNT: Final = "atd.account"
 _LOG: Final = logging.getLogger(__name__)
 
 _STATUS: Final = {
@@ -96,19 +95,15 @@ def _of_http(request: web.Request, error: web.HTTPException) -> Refusal:
 # --- which account, and who asks ------------------------------------------------------------------
 
 
-@web.middleware
-async def choose_account(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find the account that the ``Host`` header asks for."""
+def account_of(request: web.Request) -> Account:
+    """The account that the ``Host`` header asks for.
+
+    Raises:
+        Refusal: UnknownHost.
+    """
     account = request.app[HOST].find(request.host)
     if account is None:
         raise Refusal("UnknownHost", f"No account is served at {quote(request.host)}")
-    request[_ACCOUNT] = account
-    return await handler(request)
-
-
-def account_of(request: web.Request) -> Account:
-    """The account that the request is for."""
-    account: Account = request[_ACCOUNT]
     return account
 
 
