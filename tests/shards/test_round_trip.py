@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from PIL import Image as Pillow
@@ -193,6 +194,8 @@ def test_arrays_are_taken_if_the_cast_loses_nothing(
         (fields.Bytes(), "x", "expected bytes"),
         (fields.Timestamp(), datetime(2024, 5, 1), "offset from UTC"),
         (fields.Timestamp(), "yesterday", "RFC 3339"),
+        (fields.Timestamp(), pandas.NaT, "type NaTType"),
+        (fields.Timestamp(), np.datetime64("NaT"), "found null"),
         (fields.Json(), {1: 2}, "keys are strings"),
         (fields.Json(), float("nan"), "JSON value"),
         (fields.Json(), {"a": {1, 2}}, "type set"),

@@ -30,6 +30,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -92,13 +93,13 @@ def pack(
     """
     encode = _Encoding(schema, layout, cuts)
     if cuts.order == "keep":
-        encoded = (encode(key, load()) for key, load in _distinct(items))
+        encoded = (encode(key, place, load()) for key, place, load in _distinct(items))
         return _write(by_content(encoded, cuts), folder, prefix, on_shard)
-    waiting = sorted(((key_digest(check_key(key)), key, load) for key, load in items), key=_digest)
+    waiting = sorted(((_place(key), key, load) for key, load in items), key=itemgetter(0))
     for (_, key, _), (_, following, _) in itertools.pairwise(waiting):
         if key == following:
             raise repeated(key)
-    encoded = (encode(key, load()) for _, key, load in waiting)
+    encoded = (encode(key, place, load()) for place, key, load in waiting)
     return _write(by_hash(encoded, cuts), folder, prefix, on_shard)
 
 
@@ -121,23 +122,24 @@ def pack_stream(
         return pack(items, schema, layout, cuts, folder, prefix, on_shard)
     encode = _Encoding(schema, layout, cuts)
     with _Spool(folder) as spool:
-        for key, sample in _distinct(samples):
-            spool.add(encode(key, sample))
+        for key, place, sample in _distinct(samples):
+            spool.add(encode(key, place, sample))
         return _write(by_hash(spool.in_order(), cuts), folder, prefix, on_shard)
 
 
-def _digest(entry: tuple[bytes, str, object]) -> bytes:
-    return entry[0]
+def _place(key: str) -> int:
+    """Where a sample with ``key`` stands in the order by hash."""
+    return int.from_bytes(key_digest(check_key(key)), "big")
 
 
-def _distinct(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
-    seen: set[bytes] = set()
+def _distinct(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, int, T]]:
+    seen: set[int] = set()
     for key, value in pairs:
-        digest = key_digest(check_key(key))[:16]
-        if digest in seen:
+        place = _place(key)
+        if place in seen:
             raise repeated(key)
-        seen.add(digest)
-        yield key, value
+        seen.add(place)
+        yield key, place, value
 
 
 def _write(
@@ -161,7 +163,7 @@ class _Encoding:
         self._writer = SampleWriter(schema, layout)
         self._limit = cuts.max_bytes
 
-    def __call__(self, key: str, sample: object) -> Encoded:
+    def __call__(self, key: str, place: int, sample: object) -> Encoded:
         stored = self._writer(key, sample)
         size = stored_size(stored)
         if tar.archive_size(size) > self._limit:
@@ -170,7 +172,7 @@ class _Encoding:
                 f" but a shard holds at most {self._limit}",
                 next_step="make the sample smaller, or publish to a store that takes larger shards",
             )
-        return Encoded(key, int.from_bytes(key_digest(key), "big"), size, stored)
+        return Encoded(key, place, size, stored)
 
 
 # ------------------------------------------------------------------ cuts

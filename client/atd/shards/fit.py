@@ -206,7 +206,8 @@ def _timestamp(value: object) -> str:
         value = value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
     if isinstance(value, str):
         value = read_moment(value)
-    if not isinstance(value, datetime):
+    # pandas' NaT calls itself a datetime, and differs from itself.
+    if not isinstance(value, datetime) or value != value:
         raise Unfit(wanted(fields.Timestamp()), describe(value))
     if value.utcoffset() is None:
         raise Unfit("a moment with its offset from UTC", f"{value!s}, which has none")
