@@ -10,8 +10,8 @@ file was hashed from end to end, is read-only, and is only ever replaced by rena
 never truncated or written, because readers have it mapped.
 """
 
-from atd_daemon.store.download import RetryPolicy
+from atd_daemon.store.download import Progress, RetryPolicy
 from atd_daemon.store.sources import Blob, ShardWant, Source, Url
 from atd_daemon.store.store import Store, Usage
 
-__all__ = ["Blob", "RetryPolicy", "ShardWant", "Source", "Store", "Url", "Usage"]
+__all__ = ["Blob", "Progress", "RetryPolicy", "ShardWant", "Source", "Store", "Url", "Usage"]

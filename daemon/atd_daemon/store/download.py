@@ -10,10 +10,8 @@ bytes of two sources never meet; the error names every source and what it did.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
 
 from atd.errors import Absent, AtdError, DigestMismatch, Offline, RateLimited, Unreachable
 from atd_daemon.network.fetch import Fetcher, StreamReply
@@ -21,9 +19,7 @@ from atd_daemon.store.layout import Layout
 from atd_daemon.store.partial import Partial
 from atd_daemon.store.replies import StartAnewError, Version, content_length, start_of
 from atd_daemon.store.sources import Blob, ShardWant, Source
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from atd_daemon.store.threads import WriteBehind, to_the_end
 
 _NAMED_SOURCES = 8
 
@@ -62,22 +58,6 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-
-
-async def to_the_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``function`` in a thread; a cancellation waits until it has returned.
-
-    Otherwise a thread would still write to a file that its task has already closed.
-    """
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        work.exception()  # the cancellation is what the caller hears of
-        raise
 
 
 async def download(
@@ -248,34 +228,40 @@ class _Attempt:
                 size=self._want.size,
                 version=partial.version,
             )
-            if start == 0:
-                await to_the_end(partial.begin, Version.of(reply.headers))
-                self._pieces = 0
-            self._pieces += 1
-            await self._append(reply.chunks)
+            self._pieces = self._pieces + 1 if start else 1
+            await self._take(reply, start)
         if partial.at == self._want.size:
             return None
         return _ended_early(partial.at, self._want.size, reply, start)
 
-    async def _append(self, chunks: AsyncIterator[bytes]) -> None:
-        """Write the body behind what there is; what came before a failure is written too."""
+    async def _take(self, reply: StreamReply, start: int) -> None:
+        """Write the body, from ``start`` on; what came before a failure is written too.
+
+        Disk work happens behind the reading: what has arrived when a connection breaks, and has
+        not been read by then, is lost.
+        """
+        partial, behind = self._partial, WriteBehind()
         waiting: list[bytes] = []
-        held = 0
+        held, at = 0, start
         try:
-            async for chunk in chunks:
-                if self._partial.at + held + len(chunk) > self._want.size:
+            if start == 0:
+                await behind.start(partial.begin, Version.of(reply.headers))
+            async for chunk in reply.chunks:
+                at += len(chunk)
+                if at > self._want.size:
                     raise DigestMismatch(f"sends more than the {self._want.size} bytes signed")
                 waiting.append(chunk)
                 held += len(chunk)
                 if held >= self._policy.flush_bytes:
                     piece, held = b"".join(waiting), 0
                     waiting.clear()
-                    await to_the_end(self._partial.append, piece)
-                    self._tell(self._partial.at)
+                    await behind.start(partial.append, piece)
+                    self._tell(partial.at)
         finally:
+            await behind.finish()
             if waiting:
-                await to_the_end(self._partial.append, b"".join(waiting))
-        self._tell(self._partial.at)
+                await to_the_end(partial.append, b"".join(waiting))
+        self._tell(partial.at)
 
 
 def _ended_early(at: int, size: int, reply: StreamReply, start: int) -> AtdError:

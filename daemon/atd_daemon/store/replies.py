@@ -18,9 +18,9 @@ from typing import Final
 from atd.errors import Absent, DigestMismatch, Unreachable
 from atd.protocol.syntax import quote
 
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
-_UNSATISFIED: Final = re.compile(r"bytes \*/(\d{1,19})")
-_LENGTH: Final = re.compile(r"\d{1,19}")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+_UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,19})")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
 # "We asked, and the answer is no"; getBlob says 400 where it means that there is no such blob.
 _NOT_THERE: Final = frozenset({400, 401, 402, 403, 404, 410, 451})
 _MAX_VALIDATOR: Final = 512

@@ -20,12 +20,13 @@ from atd.errors import AtdError, DigestMismatch, Offline, TooLarge
 from atd.protocol.cbor import Cid
 from atd_daemon.config import Config
 from atd_daemon.network.fetch import Fetcher
-from atd_daemon.store.download import Report, RetryPolicy, download, to_the_end
+from atd_daemon.store.download import Report, RetryPolicy, download
 from atd_daemon.store.flights import Flights
 from atd_daemon.store.layout import Layout, check_space, publish, size_of, storing
 from atd_daemon.store.locks import sole_reader, working, working_now
 from atd_daemon.store.seals import FileIdentity, Seals, hash_file
 from atd_daemon.store.sources import ShardWant, Source
+from atd_daemon.store.threads import to_the_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,11 @@ class Store:
             DigestMismatch: it is damaged; it was taken away, so that it can be fetched again.
         """
         path, seal = self._layout.shard(digest), self._layout.seal(digest)
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
         with storing(path):
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
             try:
                 before = os.fstat(handle)
                 found, size = hash_file(handle)
