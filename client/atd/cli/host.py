@@ -82,11 +82,11 @@ def backup(
     json: JsonOption = False,
 ) -> None:
     """Write a consistent copy of a host: its database, blobs and keys. Keep it private."""
-    question = {"folder": str(target.expanduser().absolute())}
+    question = {"path": str(target.expanduser().absolute())}
     if domain is not None:
         question["domain"] = domain
     made = Connection().call(api.HOST_BACKUP, input=question)
     if json:
         output.emit(made)
     else:
-        output.say(f"{output.clean(made['folder'])}  {output.human_bytes(made['size'])}")
+        output.say(f"{output.clean(made['path'])}  {output.human_bytes(made['size'])}")
