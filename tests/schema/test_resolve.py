@@ -291,3 +291,49 @@ def test_names_from_strangers_are_escaped_in_messages() -> None:
     with pytest.raises(SchemaMismatch) as caught:
         resolve(Schema((Field("field", Label("\u202eevil", "b")),)), reader(float))
     assert "\u202e" not in str(caught.value)
+
+
+OUTCOMES: list[tuple[Kind, Any, Kind]] = [
+    (LABEL, int, LABEL),
+    (LABEL, str, LABEL),
+    (LABEL, Annotated[int, WIDE], WIDE),
+    (Int(8), int, Int(8)),
+    (Int(8), float, Float()),
+    (Int(8), np.int32, Int(32)),
+    (Int(8), Annotated[int, Int(16)], Int(16)),
+    (IMAGE, bytes, fields.Bytes()),
+    (IMAGE, atd.Image, IMAGE),
+    (IMAGE, NDArray[np.uint8], Array("uint8", (Dim(), Dim(), Dim(size=3)))),
+    (PLANE, NDArray[np.float32], Array("float32", (Dim(), Dim()))),
+    (PLANE, np.ndarray, PLANE),
+    (List(LABEL), list[str], List(LABEL)),
+    (fields.Json(), Any, fields.Json()),
+    (
+        Struct((Field("x", Int(8)), Field("z", IMAGE))),
+        Point,
+        Struct((Field("x", Float()), Field("y", Float(), optional=True, nullable=True))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "annotation", "expected"), OUTCOMES)
+def test_what_a_sample_is_once_it_was_read(kind: Kind, annotation: Any, expected: Kind) -> None:
+    reading = resolve(Schema((Field("field", kind),)), reader(annotation))
+    assert reading.schema == Schema((Field("field", expected),))
+
+
+def test_what_a_sample_is_follows_what_is_published() -> None:
+    published = Schema((Field("old", LABEL, optional=True, nullable=True, unit="m"),))
+
+    @sample
+    class Aliased:
+        new: Annotated[str | None, About(aliases=("old",))] = None
+        other: np.ndarray | None = None
+
+    assert resolve(published, Aliased).schema == Schema(
+        (
+            Field("new", LABEL, optional=True, nullable=True, unit="m"),
+            Field("other", fields.Json(), optional=True, nullable=True),
+        )
+    )
+    assert resolve(published, None).schema == published

@@ -99,8 +99,7 @@ def _gatherer(dataset: Dataset[Any]) -> Collate:
 
 def sample_schema(dataset: Dataset[Any]) -> Schema:
     """The fields of a sample as read: of the published schema, or of the user's class."""
-    reader = dataset.reading.reader
-    return dataset.reading.writer if reader is None else schema_of(reader)
+    return dataset.reading.schema
 
 
 def _gather_mapped(samples: list[Any]) -> Any:

@@ -325,7 +325,7 @@ def match_members(
     steps: list[Step] = []
     problems: list[tuple[str, str]] = []
     for member in wanted:
-        source = _find(published, member)
+        source = find(published, member)
         if source is None:
             if not member.optional:
                 names = ", ".join(field.name for field in published)
@@ -344,8 +344,8 @@ def match_members(
     return tuple(steps)
 
 
-def _find(published: tuple[fields.Field, ...], member: hints.Member) -> fields.Field | None:
-    """By name, then by an alias of the class, then by an alias that was published."""
+def find(published: tuple[fields.Field, ...], member: hints.Member) -> fields.Field | None:
+    """The published field: by name, then by an alias of the class, then by a published alias."""
     by_name = {field.name: field for field in published}
     for name in (member.name, *member.about.aliases):
         if name in by_name:

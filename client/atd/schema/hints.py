@@ -35,8 +35,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, g
 
 import numpy as np
 
-from atd.errors import LocalError, SchemaMismatch
+from atd.errors import InvalidSyntax, LocalError, SchemaMismatch
 from atd.protocol.syntax import quote
+from atd.schema import limits
 from atd.schema.fields import Array, Dim, Kind
 from atd.schema.limits import DTYPES, MAX_DEPTH
 
@@ -204,11 +205,13 @@ def _members(cls: type, outer: tuple[type, ...]) -> tuple[Member, ...]:
         if not field.init:
             continue
         try:
+            limits.field_name(field.name)
             found.append(_member(field, hints[field.name], (*outer, cls)))
-        except Misfit as error:
+        except (Misfit, InvalidSyntax) as error:
             problems.append(f"{field.name}: {error}")
-    if problems:
-        raise SchemaMismatch(f"{cls.__name__} is no class of samples: " + "; ".join(problems))
+    if problems or not found:
+        listed = "; ".join(problems) or "it has no fields"
+        raise SchemaMismatch(f"{cls.__name__} is no class of samples: {listed}")
     return tuple(found)
 
 

@@ -15,12 +15,14 @@ image into pixels, bytes or a Pillow image. The conversions are in `atd.schema.c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from atd.errors import SchemaMismatch
 from atd.schema.convert import Step, Unreadable, match_members, row_conversion, take
 from atd.schema.fields import Schema
 from atd.schema.hints import members
+from atd.schema.outcome import outcome
 from atd.schema.row import Row
 
 T_co = TypeVar("T_co", covariant=True)
@@ -44,6 +46,13 @@ class Reading(Generic[T_co]):
         self.steps = steps
         self.names = tuple(dict.fromkeys(step.source for step in steps))
         self._build: Any = Row if reader is None else lambda values: reader(**values)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """What a sample is once it was read: what batches are made by."""
+        if self.reader is None:
+            return self.writer
+        return Schema(outcome(self.writer.fields, members(self.reader)))
 
     def __call__(self, sample: Mapping[str, Any]) -> T_co:
         """The sample as the reader wants it; missing optional fields take their defaults.
