@@ -6,13 +6,16 @@ samples. A field that some of them lack is optional. What has no certain kind st
 
 from __future__ import annotations
 
+import itertools
+import keyword
 import mmap
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from atd.errors import ShardError
+from atd.errors import LocalError, ShardError
 from atd.records import Layout
 from atd.schema import fields, limits
 from atd.schema.evolve import joined
@@ -71,7 +74,12 @@ class _Fields:
 
     def schema(self) -> tuple[Schema, dict[str, str]]:
         """The schema, and where each field lies."""
-        places = {_field_name(place): place for place in self.seen}
+        places: dict[str, str] = {}
+        for place in self.seen:
+            name = _field_name(place)
+            # "a-b" and "a.b" are different suffixes and the same identifier.
+            others = (f"{name}_{number}" for number in itertools.count(2))
+            places[next(n for n in itertools.chain([name], others) if n not in places)] = place
         return Schema(
             tuple(
                 Field(
@@ -104,12 +112,16 @@ def infer_shards(paths: Sequence[Path]) -> Inferred:
         for members in _spread(index, view):
             try:
                 found.add(_packed(members[PACKED]) if packed else _members(members))
-            except (Unfit, IndexError) as error:
+            except (Unfit, IndexError, struct.error) as error:
                 raise ShardError(f"{path.name}: cannot tell what a sample is: {error}") from None
     if not found.samples:
         raise ShardError("expected samples, found none in any shard")
-    schema, places = found.schema()
-    return Inferred(schema, Layout("packed" if packed else "members", places), tuple(counts))
+    try:
+        schema, places = found.schema()
+        layout = Layout("packed" if packed else "members", places)
+    except LocalError as error:
+        raise ShardError(f"{paths[0].name}: cannot make a schema: {error.message}") from error
+    return Inferred(schema, layout, tuple(counts))
 
 
 def _spread(index: MemberIndex, view: memoryview) -> Iterator[dict[str, memoryview]]:
@@ -183,10 +195,12 @@ def _array(array: Any) -> Kind:
     """The kind of an array: its sizes where every sample has them (`joined` drops the others)."""
     if array.dtype.name not in limits.DTYPES:
         return fields.Bytes()
-    return fields.Array(array.dtype.name, tuple(fields.Dim(size=int(n)) for n in array.shape))
+    dims = tuple(fields.Dim(size=int(n) or None) for n in array.shape)
+    return fields.Array(array.dtype.name, dims)
 
 
 def _field_name(place: str) -> str:
     """A suffix or a msgpack key as the name of a field."""
     name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in place)
-    return limits.field_name(name if not name[:1].isdigit() else f"f_{name}")
+    name = f"f_{name}" if name[:1].isdigit() else name
+    return limits.field_name(f"{name}_" if keyword.iskeyword(name) else name)
