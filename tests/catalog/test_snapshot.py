@@ -157,3 +157,15 @@ def test_what_fails_in_the_middle_of_a_snapshot_leaves_no_trace(shelf):
     with pytest.raises(ValueError, match="account for each"):
         shelf.catalog.publisher_snapshot(repo, good, bad, now=1.0)
     assert (everything(shelf, alice.did), shelf.catalog.publisher(alice.did)) == before
+
+
+def test_a_commit_that_proved_something_is_known_again(shelf):
+    alice = shelf.author()
+    verified = shelf.publish(alice, "flowers")
+    assert shelf.catalog.knows_commit(alice.did, verified.commit.cid)
+    alice.delete("flowers")
+    commit = alice.repo().commit
+    assert not shelf.catalog.knows_commit(alice.did, commit.cid)
+    shelf.snapshot(alice)
+    assert shelf.catalog.knows_commit(alice.did, commit.cid)
+    assert not shelf.catalog.knows_commit(alice.did, verified.commit.cid)

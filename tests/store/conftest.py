@@ -28,7 +28,7 @@ async def bench(tmp_path: Path, server: Server) -> AsyncIterator[Bench]:
     config = Config.under(
         tmp_path,
         allow_hosts=frozenset({server.host}),
-        stream_idle_timeout_s=0.5,
+        stream_idle_timeout_s=1.0,
         fetch_timeout_s=5.0,
     )
     fetcher = open_fetcher(config)

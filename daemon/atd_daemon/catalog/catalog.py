@@ -142,6 +142,11 @@ class Catalog:
         with self._database.read() as db:
             return queries.records(db, did, collection)
 
+    def records_naming(self, collection: str, cid: Cid) -> list[StoredRecord]:
+        """The records of one collection that seem to name ``cid``; looks through all of them."""
+        with self._database.read() as db:
+            return queries.records_naming(db, collection, cid)
+
     def absent_since(self, uri: AtUri) -> Tid | None:
         """The revision at which it was last proved that there is no record at ``uri``."""
         with self._database.read() as db:
@@ -151,6 +156,11 @@ class Catalog:
         """The newest revision of this publisher that was proved: nothing older is news."""
         with self._database.read() as db:
             return queries.rev_floor(db, did)
+
+    def knows_commit(self, did: Did, commit: Cid) -> bool:
+        """Whether anything in the index was proved by this very commit."""
+        with self._database.read() as db:
+            return queries.knows_commit(db, did, str(commit))
 
     def dataset(self, did: Did, name: str) -> DatasetEntry | None:
         """One data set; None if it is not listed."""

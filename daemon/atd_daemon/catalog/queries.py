@@ -56,6 +56,19 @@ def records(db: sqlite3.Connection, did: str, collection: str) -> list[StoredRec
     return [_record(row) for row in rows]
 
 
+def records_naming(db: sqlite3.Connection, collection: str, cid: Cid) -> list[StoredRecord]:
+    """Every record of one collection whose block holds the bytes of ``cid``, newest proof first.
+
+    A look through the blocks of that collection (a gigabyte a second or so): a candidate may hold
+    the bytes by chance, so the caller reads it.
+    """
+    rows = db.execute(
+        f"{_RECORD} WHERE collection = ? AND instr(block, ?) > 0 ORDER BY verified_at DESC",
+        (collection, cid.bytes),
+    )
+    return [_record(row) for row in rows]
+
+
 def dataset(db: sqlite3.Connection, did: str, name: str) -> DatasetEntry | None:
     """One data set, if it is listed."""
     row = db.execute(f"{_DATASET} WHERE d.did = ? AND d.name = ?", (did, name)).fetchone()
@@ -114,6 +127,16 @@ def rev_floor(db: sqlite3.Connection, did: str) -> Tid | None:
     """The newest revision of this publisher that was proved."""
     row = db.execute("SELECT rev FROM publishers WHERE did = ?", (did,)).fetchone()
     return None if row is None or row[0] is None else Tid(row[0])
+
+
+def knows_commit(db: sqlite3.Connection, did: str, commit: str) -> bool:
+    """Whether a record of this publisher, or its whole repository, was proved by ``commit``."""
+    row = db.execute(
+        "SELECT 1 FROM records WHERE did = ? AND commit_cid = ?"
+        " UNION ALL SELECT 1 FROM publishers WHERE did = ? AND complete_commit = ? LIMIT 1",
+        (did, commit, did, commit),
+    ).fetchone()
+    return row is not None
 
 
 def absence(db: sqlite3.Connection, uri: AtUri) -> Tid | None:
