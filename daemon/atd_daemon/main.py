@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.ready_fd is None:
-        return _report(lambda: run(Settings.load(), tcp_port=given.tcp))
+        return _report(lambda: run(Settings.load(), tcp=given.tcp))
     with contextlib.closing(_Word(given.ready_fd)) as word:
         return _report(
-            lambda: run(Settings.load(), tcp_port=given.tcp, ready=word.ready, detached=True),
+            lambda: run(Settings.load(), tcp=given.tcp, ready=word.ready, detached=True),
             word,
         )
 
@@ -55,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(
     settings: Settings,
     *,
-    tcp_port: int | None = None,
+    tcp: int | None = None,
     ready: Ready | None = None,
     detached: bool = False,
 ) -> None:
     """Be the daemon of ``settings`` until it is told to stop.
 
     Args:
-        tcp_port: also listen on this port of the loopback address (0: any), with a token.
+        tcp: also listen on this port of the loopback address (0: any), with a token.
         ready: called once, when requests are answered.
         detached: nobody watches: log to the file alone, and leave the caller's folder.
 
@@ -75,15 +75,15 @@ def run(
         if detached:
             lifecycle.detach()
         with contextlib.closing(handler):
-            asyncio.run(_serve(settings, tcp_port, ready or (lambda: None)))
+            asyncio.run(_serve(settings, tcp, ready or (lambda: None)))
 
 
-async def _serve(settings: Settings, tcp_port: int | None, ready: Ready) -> None:
+async def _serve(settings: Settings, port: int | None, ready: Ready) -> None:
     """Build the parts, open the doors, wait for the end, close in the opposite order."""
     async with contextlib.AsyncExitStack() as stack:
         line = stack.enter_context(lifecycle.listening(settings.socket_path))
         started_at = stack.enter_context(lifecycle.announced(settings))
-        tcp = None if tcp_port is None else _loopback(stack, settings, tcp_port)
+        tcp = None if port is None else _loopback(stack, settings, port)
         address = None if tcp is None else f"{LOOPBACK}:{tcp[0].port}"
         services = await stack.enter_async_context(open_services(settings, started_at, tcp=address))
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,6 +92,7 @@ async def _serve(settings: Settings, tcp_port: int | None, ready: Ready) -> None
         if tcp is not None:
             door, loopback = tcp
             await _open(stack, services, door, lambda runner: web.SockSite(runner, loopback))
+        await services.host.start()
         _log.info("atd %s serves at %s", __version__, settings.socket_path)
         ready()
         await services.stop.wait()

@@ -1,46 +1,69 @@
 """The parts of a daemon, built and wired: what `create_app` and the handlers are given.
 
-What belongs here: which part gets which. No port is bound and nothing is asked of a network.
+What belongs here: which part gets which, and the order in which they are opened and closed. No port
+is bound and nothing is asked of a network.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from atd.settings import Settings
+from atd_daemon.catalog import Catalog
 from atd_daemon.config import Config
+from atd_daemon.host.host import Host
+from atd_daemon.hosting import HostListener
+from atd_daemon.network.account import Accounts
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.fetch import Fetcher
 from atd_daemon.network.names import DnsResolver, TxtResolver
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.network.transport import open_fetcher
 from atd_daemon.store import Store
+from atd_daemon.sync.identities import CatalogIdentities
+from atd_daemon.sync.resolve import Resolver
+from atd_daemon.sync.shelf import Shelf
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Everything that handlers may use. ``stop`` ends the daemon when it is set."""
+    """Everything that handlers may use. ``stop`` ends the daemon when it is set.
+
+    ``tcp`` is the loopback address that is served beside the socket, if there is one.
+    """
 
     settings: Settings
     config: Config
-    fetcher: Fetcher
     directory: Directory
     pds: PdsReader
+    accounts: Accounts
+    catalog: Catalog
     store: Store
+    resolver: Resolver
+    shelf: Shelf
+    host: HostListener
+    clock: Clock
     started_at: datetime
     tcp: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def open_services(
     settings: Settings, started_at: datetime, *, tcp: str | None = None
 ) -> AsyncIterator[Services]:
-    """The parts of a real daemon, on the real network; closed when the context ends."""
+    """The parts of a real daemon, on the real network; closed when the context ends.
+
+    Raises:
+        StorageFault: a folder or a database of its state cannot be used.
+    """
     config = Config.from_settings(settings)
     fetcher = open_fetcher(config)
     try:
@@ -52,7 +75,7 @@ async def open_services(
         await fetcher.close()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def wired(
     settings: Settings,
     config: Config,
@@ -60,20 +83,35 @@ async def wired(
     txt: TxtResolver,
     started_at: datetime,
     *,
+    clock: Clock = time.time,
     tcp: str | None = None,
 ) -> AsyncIterator[Services]:
     """The parts over a given network, which may be one in memory."""
-    store = Store(config.cache_dir / "shards", fetcher, config)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        catalog = Catalog(config.state_dir / "index.sqlite")
+        stack.callback(catalog.close)
+        store = Store(config.cache_dir / "shards", fetcher, config)
+        stack.push_async_callback(store.close)
+        host = Host.open(config.state_dir / "host", clock)
+        stack.callback(host.close)
+        listener = HostListener(host, settings.host_listen)
+        stack.push_async_callback(listener.close)
+        directory = Directory(fetcher, txt, config, clock=clock, cache=CatalogIdentities(catalog))
+        pds = PdsReader(fetcher, config)
+        accounts = Accounts(config.state_dir, fetcher, directory, config)
+        resolver = Resolver(directory, pds, catalog, config, clock=clock)
         yield Services(
             settings=settings,
             config=config,
-            fetcher=fetcher,
-            directory=Directory(fetcher, txt, config),
-            pds=PdsReader(fetcher, config),
+            directory=directory,
+            pds=pds,
+            accounts=accounts,
+            catalog=catalog,
             store=store,
+            resolver=resolver,
+            shelf=Shelf(catalog, resolver, store),
+            host=listener,
+            clock=clock,
             started_at=started_at,
             tcp=tcp,
         )
-    finally:
-        await store.close()

@@ -1,4 +1,4 @@
-"""One thin function per endpoint: takes typed input, calls one service, gives the answer.
+"""One thin function per endpoint: takes typed input, calls a service, gives the answer.
 
 Three kinds, by what they answer with: a JSON object, a stream of events that ends in a result, or
 a file.
@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from atd import api
-from atd_daemon.server.handlers import daemon
+from atd_daemon.server.handlers import accounts, catalog, daemon, host, proofs, store
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
 
@@ -24,8 +24,22 @@ File = Callable[[Services, Input, web.Request], Awaitable[web.StreamResponse]]
 ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.GET_STATUS: daemon.get_status,
     api.STOP: daemon.stop,
+    api.LOGIN: accounts.login,
+    api.LOGOUT: accounts.logout,
+    api.LIST_ACCOUNTS: accounts.list_accounts,
+    api.LIST_DATASETS: catalog.list_datasets,
+    api.SEARCH_DATASETS: catalog.search_datasets,
+    api.GET_DATASET: catalog.get_dataset,
+    api.GET_RELEASE: catalog.get_release,
+    api.LOCATE_SHARD: store.locate_shard,
+    api.HOST_INIT: host.init,
+    api.HOST_STATUS: host.get_status,
+    api.HOST_BACKUP: host.backup,
 }
 
-STREAMS: Final[Mapping[api.Endpoint, Stream]] = {}
+STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
+    api.VERIFY: proofs.verify,
+    api.PULL: store.pull,
+}
 
-FILES: Final[Mapping[api.Endpoint, File]] = {}
+FILES: Final[Mapping[api.Endpoint, File]] = {api.GET_SHARD: store.get_shard}

@@ -1,0 +1,63 @@
+"""The embedded host's listener: when it listens, where, and what stood in the way.
+
+It is the daemon's public face: another application on a listener of its own, plain HTTP to stand
+behind a TLS proxy, and it carries no control route. It listens once the host has an account. That
+its port is taken does not stop the daemon: it is said by ``atd host status``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiohttp import web
+
+from atd.settings import split_host_port
+from atd_daemon.host.app import create_host_app
+from atd_daemon.host.host import Host
+
+_GRACE_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+class HostListener:
+    """Serves ``host`` at ``listen`` (``host:port``) from the first account on."""
+
+    def __init__(self, host: Host, listen: str) -> None:
+        self.host = host
+        self.listen = listen
+        self.problem: str | None = None
+        self._runner: web.AppRunner | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def running(self) -> bool:
+        """Whether requests are answered."""
+        return self._runner is not None
+
+    async def start(self) -> None:
+        """Listen, if there is an account to serve; why it cannot is left in ``problem``."""
+        async with self._changing:
+            if self._runner is not None or not self.host.accounts:
+                return
+            runner = web.AppRunner(
+                create_host_app(self.host), access_log=None, shutdown_timeout=_GRACE_S
+            )
+            await runner.setup()
+            address, port = split_host_port(self.listen)
+            try:
+                await web.TCPSite(runner, address, port).start()
+            except OSError as error:
+                await runner.cleanup()
+                self.problem = f"cannot listen on {self.listen}: {error.strerror}"
+                _log.warning("the host: %s", self.problem)
+                return
+            self._runner, self.problem = runner, None
+            _log.info("the host listens on %s", self.listen)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        async with self._changing:
+            if self._runner is not None:
+                await self._runner.cleanup()
+                self._runner = None

@@ -1,0 +1,116 @@
+"""From a digest to a verified file: only digests that a proved record names are ever served.
+
+Whoever asks for a digest asks the daemon to fetch something, so nothing but a proved record says
+what may be fetched and from where. The shards of releases that were lately resolved are remembered;
+for all others the shard lists in the index are looked through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from atd.errors import InvalidSyntax, RecordAbsent
+from atd.names import RELEASE, SHARDS
+from atd.protocol.cbor import Cid, decode
+from atd.protocol.syntax import AtUri, Did
+from atd.records import ShardPart, parse_value
+from atd.refs import DatasetRef, parse_dataset_ref
+from atd_daemon.catalog import Catalog, StoredRecord
+from atd_daemon.store import ShardWant, Store
+from atd_daemon.store.download import Report
+from atd_daemon.sync.found import ResolvedDataset, sources_of
+from atd_daemon.sync.resolve import Resolver
+
+REMEMBERED_SHARDS: Final = 100_000
+
+
+class Shelf:
+    """Finds the proved shard behind a digest and has the store fetch it."""
+
+    def __init__(self, catalog: Catalog, resolver: Resolver, store: Store) -> None:
+        self._catalog = catalog
+        self._resolver = resolver
+        self._store = store
+        self._releases: OrderedDict[AtUri, Mapping[Cid, ShardWant]] = OrderedDict()
+
+    def remember(self, resolved: ResolvedDataset) -> None:
+        """Keep the shards of ``resolved`` at hand: its reader is about to ask for them."""
+        uri = resolved.release.uri
+        wants = {shard.entry.digest: shard.want for shard in resolved.shards}
+        known = self._releases.pop(uri, {})
+        self._releases[uri] = {**known, **wants}
+        while sum(map(len, self._releases.values())) > REMEMBERED_SHARDS:
+            self._releases.popitem(last=False)
+
+    async def have(
+        self, digest: Cid, release: AtUri | None = None, report: Report | None = None
+    ) -> Path:
+        """The verified file of the shard ``digest``, fetched if the store does not have it.
+
+        Args:
+            release: the release that it belongs to; asked for where the index does not have it.
+
+        Raises:
+            RecordAbsent: no proved record names this digest.
+            AtdError: as `Store.ensure`.
+        """
+        return await self._store.ensure(await self._want(digest, release), report)
+
+    async def _want(self, digest: Cid, release: AtUri | None) -> ShardWant:
+        for uri, wants in self._releases.items():
+            if digest in wants and release in (None, uri):
+                return wants[digest]
+        did = None if release is None else (await self._resolver.identity(release.authority)).did
+        found = await asyncio.to_thread(self._indexed, digest, did)
+        if found is None and release is not None:
+            self.remember(await self._resolver.dataset(release_ref(release)))
+            found = self._releases.get(release, {}).get(digest)
+        if found is None:
+            where = "that is known here" if release is None else f"of the release {release}"
+            raise RecordAbsent(
+                f"no proved record {where} names the shard {digest}",
+                next_step="look the data set up first: atd show @HANDLE/NAME",
+            )
+        return found
+
+    def _indexed(self, digest: Cid, did: Did | None) -> ShardWant | None:
+        """The shard as the lists in the index name it, with the places of all that agree."""
+        found: ShardWant | None = None
+        for stored in self._catalog.records_naming(SHARDS, digest):
+            if did is not None and stored.uri.did != did:
+                continue
+            for want in self._wants(stored, digest):
+                if found is None:
+                    found = want
+                elif want.size == found.size:
+                    places = dict.fromkeys((*found.sources, *want.sources))
+                    found = ShardWant(digest, found.size, tuple(places))
+        return found
+
+    def _wants(self, stored: StoredRecord, digest: Cid) -> list[ShardWant]:
+        value = decode(stored.block)
+        assert isinstance(value, dict), "only records are stored"
+        part = parse_value(stored.uri, value)
+        assert isinstance(part, ShardPart), "its collection says so"
+        publisher = self._catalog.publisher(stored.uri.did)
+        pds = None if publisher is None else publisher.pds
+        return [
+            ShardWant(digest, entry.size, sources_of(part, entry, stored.uri.did, pds))
+            for entry in part.shards
+            if entry.digest == digest
+        ]
+
+
+def release_ref(uri: AtUri) -> DatasetRef:
+    """The release at ``uri``, to be resolved.
+
+    Raises:
+        InvalidSyntax: it is the URI of something else.
+    """
+    if uri.collection != RELEASE:
+        raise InvalidSyntax(f"expected the URI of a {RELEASE}, got {uri}")
+    return parse_dataset_ref(str(uri))
