@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host.judge import Judge
-from host.serving import Client, Served
 
 from atd_daemon.host.host import NewAccount
+from host.judge import Judge
+from host.serving import Client, Served
 
 
 @pytest.fixture

@@ -69,9 +69,9 @@ class Listening:
 
     def __init__(self, port: int, did: str, handle: str, cursor: int | None, count: int) -> None:
         self._events: queue.Queue[Any] = queue.Queue()
+        start = "-" if cursor is None else str(cursor)
         self._process = subprocess.Popen(
-            [*command(), "firehose", f"ws://localhost:{port}", did, handle]
-            + ["-" if cursor is None else str(cursor), str(count)],
+            [*command(), "firehose", f"ws://localhost:{port}", did, handle, start, str(count)],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from host.judge import Judge, Listening
 from host.serving import Client, answered, change, creation, deletion
 
