@@ -93,9 +93,9 @@ def admitted(place: Place, addresses: Iterable[str], allow_hosts: frozenset[str]
         return found
     good = [text for text in found if is_public(ipaddress.ip_address(text.partition("%")[0]))]
     if found and not good:
+        leads = "is" if found == [place.host] else f"leads to {', '.join(found)}:"
         raise Unreachable(
-            f"{place.host} leads to {', '.join(found)}: a private, loopback or reserved address, "
-            "which is not contacted",
+            f"{place.host} {leads} a private, loopback or reserved address, which is not contacted",
             next_step=ALLOW_ADVICE.format(place=place.host_port),
         )
     return good

@@ -88,9 +88,9 @@ class Prover:
             car = await fetch(identity)
         try:
             return Proven(await _run(verify, car, identity), identity)
-        except ProofError:
+        except ProofError as error:
             if _signed(car, identity):
-                raise
+                raise _from(identity, error) from error
         return await self._excuse(car, identity, fetch, verify)
 
     async def _excuse(
@@ -110,7 +110,7 @@ class Prover:
             for key in await self._directory.previous_keys(identity.did):
                 if _signed(car, fresh.with_key(key)):
                     return Proven(await _run(verify, car, fresh.with_key(key)), fresh, True)
-            raise error
+            raise _from(fresh, error) from error
 
     async def _asked_again(self, identity: Identity) -> Identity:
         """The identity as it is now, under the handle that was proved if it still claims it."""
@@ -124,6 +124,11 @@ async def _run(verify: Callable[[bytes, Identity], T], car: bytes, identity: Ide
     if len(car) < _LARGE_BYTES:
         return verify(car, identity)
     return await asyncio.to_thread(verify, car, identity)
+
+
+def _from(identity: Identity, error: ProofError) -> ProofError:
+    """The error with who sent what does not prove."""
+    return ProofError(f"{error.message} (sent by {identity.pds})", next_step=error.next_step)
 
 
 def _signed(car: bytes, identity: Identity) -> bool:
