@@ -1,0 +1,115 @@
+"""What is published under a name right now, proved.
+
+Belongs here: reading the state that a publication starts from, and the head of the repository that
+a write is bound to. A head whose release cannot be proved or read any more is not an obstacle: the
+next release stands on its own, and mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from atd.errors import RecordAbsent, RemoteError
+from atd.names import DATASET, RELEASE, SCHEMA, release_key
+from atd.protocol.cbor import Cid
+from atd.protocol.proof import VerifiedAbsence
+from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
+from atd.records import Dataset, Record, ShardEntry, ShardPart
+from atd.refs import DatasetRef
+from atd_daemon.sync.found import Found, ResolvedDataset
+from atd_daemon.sync.resolve import Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is at a URI, and in which commit: ``cid`` None is a proved absence."""
+
+    uri: AtUri
+    cid: Cid | None
+    commit: Cid
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Current:
+    """A name as it is published.
+
+    Args:
+        head: the proved state of its head record.
+        resolved: its latest release, down to the shard lists; None: nothing, or nothing usable.
+        trouble: why the release that the head points to is not usable.
+    """
+
+    head: Place
+    resolved: ResolvedDataset | None = None
+    trouble: str | None = None
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The head record."""
+        record = self.head.record
+        return record if isinstance(record, Dataset) else None
+
+    @property
+    def version(self) -> str | None:
+        """The version that the head points to."""
+        return None if self.dataset is None else self.dataset.version
+
+    def entries(self) -> Iterator[tuple[ShardPart, ShardEntry]]:
+        """Every shard of the latest release, with the part that lists it."""
+        for split in () if self.resolved is None else self.resolved.splits:
+            for part in split.parts:
+                yield from ((part.record, entry) for entry in part.record.shards)
+
+    def parts(self) -> Iterator[Found[ShardPart]]:
+        """Every shard list of the latest release that lists shards."""
+        for split in () if self.resolved is None else self.resolved.splits:
+            yield from split.parts
+
+
+def head_uri(did: Did, name: str) -> AtUri:
+    """Where the head of the data set is."""
+    return AtUri(did, Nsid(DATASET), RecordKey.parse(name))
+
+
+def release_uri(did: Did, name: str, version: str) -> AtUri:
+    """Where this version of it is."""
+    return AtUri(did, Nsid(RELEASE), RecordKey.parse(release_key(name, version)))
+
+
+def schema_uri(did: Did, name: str, version: str) -> AtUri:
+    """Where the schema is that came with this version of it."""
+    return AtUri(did, Nsid(SCHEMA), RecordKey.parse(release_key(name, version)))
+
+
+async def place(resolver: Resolver, uri: AtUri) -> Place:
+    """What is at ``uri`` now: asked of the PDS, and proved.
+
+    A commit by a previous key is accepted: it is the account's own repository, and the write that
+    follows is what cures that state.
+
+    Raises:
+        AtdError: as `Resolver.record`, but an absence is an answer.
+    """
+    try:
+        found = await resolver.record(uri, refresh=True, allow_previous_key=True)
+    except RecordAbsent as absent:
+        if not isinstance(absent.proof, VerifiedAbsence):
+            raise
+        return Place(uri, None, absent.proof.commit.cid)
+    return Place(uri, found.cid, found.commit, found.record)
+
+
+async def read(resolver: Resolver, did: Did, name: str) -> Current:
+    """The state of ``name`` in the repository of ``did``; raises as `place`."""
+    head = await place(resolver, head_uri(did, name))
+    if head.cid is None:
+        return Current(head)
+    try:
+        resolved = await resolver.dataset(DatasetRef(did, name), allow_previous_key=True)
+    except (RemoteError, RecordAbsent) as error:
+        return Current(head, trouble=f"{type(error).__name__}: {error}")
+    if resolved.head is None or resolved.head.cid != head.cid:
+        return await read(resolver, did, name)  # it moved between the two questions
+    return Current(head, resolved)

@@ -1,0 +1,112 @@
+"""What a publication has to write: nothing, a card, or a release, and of which version.
+
+Belongs here: comparing what is staged with what is published. Pure. The rules:
+
+- The same shards in the same order under the same schema and layout are the same data: nothing is
+  written, or only the head where the card says something new.
+- Where a destination was asked for by name and the shards are not all there, the next release says
+  where they are: a patch.
+- Other samples: a minor version; a schema that old readers cannot read: a major one.
+- A version that was asked for is newer than the latest, or it is the latest and nothing changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atd.errors import Conflict
+from atd.manifest import Manifest
+from atd.names import version_order
+from atd.records import Dataset, ShardEntry
+from atd.schema.evolve import Change, change
+from atd_daemon.publishing.asked import Card
+from atd_daemon.publishing.current import Current
+from atd_daemon.publishing.versions import FIRST, Step, following
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write: a release, if ``version`` is set; else the card, if it changed."""
+
+    version: str | None
+    card: bool
+    same_schema: bool
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to write."""
+        return self.version is None and not self.card
+
+
+def decide(
+    current: Current, manifest: Manifest, card: Card, *, asked: str | None, elsewhere: bool
+) -> Decision:
+    """Compare what is staged with what is published.
+
+    Args:
+        asked: the version that was asked for.
+        elsewhere: the shards have to be where they are not yet.
+
+    Raises:
+        Conflict: the version that was asked for exists, or is older than the latest.
+    """
+    changed = _card_changed(current.dataset, card)
+    same_schema = _same_schema(current, manifest)
+    same_data = same_schema and _same_data(current, manifest)
+    latest = current.version
+    if latest is None:
+        return Decision(asked or FIRST, True, same_schema)
+    if asked is not None and version_order(asked) < version_order(latest):
+        raise Conflict(
+            f"version {asked} is older than the latest release, {latest}",
+            next_step="choose a newer version, or leave it out",
+        )
+    if asked == latest and not same_data:
+        raise Conflict(
+            f"version {asked} is published already, with other content",
+            next_step="releases never change: choose a newer version, or leave it out",
+        )
+    if same_data and not elsewhere and asked in (None, latest):
+        return Decision(None, changed, same_schema)
+    if asked is not None and asked != latest:
+        return Decision(asked, changed, same_schema)
+    return Decision(following(latest, _step(current, manifest, same_data)), changed, same_schema)
+
+
+def _card_changed(dataset: Dataset | None, card: Card) -> bool:
+    return dataset is None or any(
+        getattr(dataset, name) != value for name, value in card.over(dataset).items()
+    )
+
+
+def _same_schema(current: Current, manifest: Manifest) -> bool:
+    resolved = current.resolved
+    return resolved is not None and resolved.schema.record.schema == manifest.schema
+
+
+def _same_data(current: Current, manifest: Manifest) -> bool:
+    resolved = current.resolved
+    if resolved is None or resolved.release.record.layout != manifest.layout:
+        return False
+    published = {
+        split.split.name: [_content(shard.entry) for shard in split.shards]
+        for split in resolved.splits
+    }
+    staged = {
+        name: [(shard.digest, shard.size, shard.samples) for shard in shards]
+        for name, shards in manifest.splits.items()
+    }
+    return published == staged
+
+
+def _content(entry: ShardEntry) -> tuple[object, int, int]:
+    return entry.digest, entry.size, entry.samples
+
+
+def _step(current: Current, manifest: Manifest, same_data: bool) -> Step:
+    if current.resolved is None:
+        return Step.MINOR
+    grown = change(current.resolved.schema.record.schema, manifest.schema)
+    if grown is Change.MAJOR:
+        return Step.MAJOR
+    return Step.PATCH if same_data else Step.MINOR

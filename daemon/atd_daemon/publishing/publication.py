@@ -1,0 +1,232 @@
+"""The room's face: begin, commit, abandon, unpublish.
+
+Belongs here: what an endpoint asks for, in terms of the journal and the steps. `begin` gives the
+caller a folder to pack into and says how; `commit` carries it out; a publication that failed on the
+way stays open, and the same command run again takes it over. `abandon` is for what never got to
+`commit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from atd.errors import LocalError, StorageFault
+from atd.names import check_name
+from atd.protocol.identity import Identity
+from atd.records import CutParameters
+from atd_daemon.network.directory import Directory
+from atd_daemon.network.pds import PdsReader
+from atd_daemon.publishing import current as state
+from atd_daemon.publishing.asked import Begin, Begun, Commit, Published
+from atd_daemon.publishing.current import Current
+from atd_daemon.publishing.destinations.kinds import PDS, Spec
+from atd_daemon.publishing.holders import Holder
+from atd_daemon.publishing.patience import Listener, Patience
+from atd_daemon.publishing.run import Run, Tools
+from atd_daemon.publishing.sending import Sender
+from atd_daemon.publishing.unpublish import Undo, Unpublished, needs_consent
+from atd_daemon.sync.prover import Prover
+
+
+class Publishing:
+    """Publications of all accounts of this daemon.
+
+    Args:
+        staging: the folder in which each publication gets one of its own.
+    """
+
+    def __init__(
+        self, tools: Tools, directory: Directory, reader: PdsReader, staging: Path
+    ) -> None:
+        self._tools = tools
+        self._prover = Prover(directory, reader)
+        self._staging = staging
+
+    async def begin(self, asked: Begin) -> Begun:
+        """Prepare a publication: who, where to pack, how to cut, what is there already.
+
+        Raises:
+            LoginRefused: the account is not logged in.
+            Busy: another process is publishing this name right now.
+            AtdError: what is published could not be read with proof.
+        """
+        Spec.parse(asked.store, asked.base_url)
+        account = self._tools.accounts.get(asked.account)
+        identity = await self._tools.resolver.identity(account.did)
+        current = await state.read(self._tools.resolver, account.did, asked.name)
+        store, base_url = self._where(asked, current)
+        limit = await self._tools.makers.limit(Spec.parse(store, base_url), identity)
+        begun = Begun(
+            did=account.did,
+            handle=identity.handle,
+            pds=identity.pds,
+            first=current.dataset is None,
+            cuts=_cuts(asked, current, limit),
+            previous=_previous(current),
+            fields=_fields(current),
+        )
+        if asked.dry_run:
+            return begun
+        entry = self._tools.journal.begin(
+            account.did, asked.name, asked.to_journal(store, base_url), asked.holder
+        )
+        folder = await asyncio.to_thread(self._prepare, entry.id)
+        return dataclasses.replace(begun, id=entry.id, staging=str(folder), resumed=entry.resumed)
+
+    async def commit(self, id: str, request: Commit, listener: Listener) -> Published:
+        """Publish what is staged, and read it back with proof.
+
+        Interrupted by whatever, it is taken up again by `begin` and `commit` for the same name.
+
+        Raises:
+            NeedsConsent: it is the first publication of the name, and nobody agreed to it.
+            Conflict: what is published changed under us, or the version exists.
+            AtdError: as each step says.
+        """
+        entry = self._tools.journal.entry(id)
+        with self._tools.journal.sending(id):
+            run = Run(self._tools, entry, request, self._staging / id, listener)
+            published = await run.run()
+            self._tools.journal.end(id, done=True)
+        await asyncio.to_thread(self._discard, id)
+        return published
+
+    async def abandon(self, id: str) -> None:
+        """Give up a publication that is not being sent; its staging folder goes."""
+        entry = self._tools.journal.entry(id)
+        with self._tools.journal.sending(entry.id):
+            self._tools.journal.end(entry.id, done=False)
+        await asyncio.to_thread(self._discard, entry.id)
+
+    async def unpublish(
+        self,
+        name: str,
+        listener: Listener,
+        *,
+        account: str | None = None,
+        consent: bool = False,
+        holder: Holder | None = None,
+    ) -> Unpublished:
+        """Delete a data set's records, and prove that they are gone.
+
+        Raises:
+            NeedsConsent: nobody agreed to it.
+            RecordAbsent: there is no such data set, proved.
+            Busy: it is being published right now.
+        """
+        did = self._tools.accounts.get(account).did
+        if not consent:
+            raise needs_consent(check_name(name))
+        journal = self._tools.journal
+        entry = journal.begin(did, check_name(name), {"unpublish": True}, holder or Holder())
+        with journal.sending(entry.id):
+            try:
+                undone = await self._undo(await self._tools.resolver.identity(did), name, listener)
+            finally:
+                journal.end(entry.id, done=False)
+        return undone
+
+    def _where(self, asked: Begin, current: Current) -> tuple[str, str | None]:
+        """The destination and its base URL: as asked, else as the last time, else the PDS.
+
+        Raises:
+            LocalError: the last release has its shards elsewhere, and this machine knows not how.
+        """
+        if asked.store is not None:
+            return asked.store, asked.base_url
+        did = current.head.uri.did
+        last = self._tools.journal.last_request(did, asked.name)
+        if last is not None and current.dataset is not None:
+            return last["store"], asked.base_url or last["baseUrl"]
+        bases = {base for part, entry in current.entries() if not entry.blob for base in part.bases}
+        if bases:
+            raise LocalError(
+                f"the shards of {asked.name} {current.version} are at {min(bases)}",
+                next_step="say where to put the new ones, with --store (pds for the PDS)",
+            )
+        return PDS, asked.base_url
+
+    async def _undo(self, identity: Identity, name: str, listener: Listener) -> Unpublished:
+        tools = self._tools
+        patience = Patience(tools.clock, listener)
+        sender = Sender(tools.accounts, tools.resolver, patience, tools.checkpoint, identity.did)
+        undo = Undo(
+            identity,
+            name,
+            tools.resolver,
+            self._prover,
+            sender,
+            patience,
+            tools.journal,
+            listener,
+        )
+        return await undo.run()
+
+    def sweep(self) -> None:
+        """Remove staging folders of publications that are over; for the daemon's start."""
+        if not self._staging.is_dir():
+            return
+        known = self._tools.journal.open_ids()
+        for folder in self._staging.iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _prepare(self, id: str) -> Path:
+        """An empty folder for this publication, for its owner alone."""
+        folder = self._staging / id
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise StorageFault(f"cannot prepare {folder}: {error.strerror}") from error
+        return folder
+
+    def _discard(self, id: str) -> None:
+        shutil.rmtree(self._staging / id, ignore_errors=True)
+
+
+def _cuts(asked: Begin, current: Current, limit: int | None) -> CutParameters:
+    """How to cut: as the last release did, as far as was not asked otherwise, and within limits."""
+    resolved = current.resolved
+    cuts = (None if resolved is None else resolved.release.record.cuts) or CutParameters()
+    if asked.order is not None:
+        cuts = dataclasses.replace(cuts, order=asked.order)
+    if asked.shard_size is not None:
+        size = asked.shard_size
+        cuts = dataclasses.replace(
+            cuts, target_bytes=size, max_bytes=max(size, cuts.max_bytes), min_bytes=0
+        )
+    if limit is not None and cuts.max_bytes > limit:
+        cuts = dataclasses.replace(
+            cuts,
+            target_bytes=min(cuts.target_bytes, limit),
+            max_bytes=limit,
+            min_bytes=min(cuts.min_bytes, limit),
+        )
+    return cuts
+
+
+def _previous(current: Current) -> dict[str, Any] | None:
+    """The last release as ``network.atd.catalog.defs#version``."""
+    if current.resolved is None:
+        return None
+    found = current.resolved.release
+    return {
+        "version": found.record.version,
+        "uri": str(found.uri),
+        "cid": str(found.cid),
+        "samples": found.record.samples,
+        "shards": found.record.shards,
+        "size": found.record.size,
+    }
+
+
+def _fields(current: Current) -> list[dict[str, Any]] | None:
+    if current.resolved is None:
+        return None
+    return current.resolved.schema.record.schema.to_value()

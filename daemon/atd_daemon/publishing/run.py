@@ -1,0 +1,370 @@
+"""One publication, from staged shards to success: the steps, in order.
+
+Every step can be the last one that a process does: the next run of the same publication starts at
+the top again, and finds in the journal and at the publisher's PDS what is done already::
+
+    check     every staged shard is what the manifest says           (again, each time)
+    read      what is published, proved                              (again, each time)
+    decide    nothing? a card? a release, of which version?     ┐
+    place     shards to their destination, each journaled       │    (once: then the plan is fixed)
+    compose   records, keys and times chosen                    ┘ ─▶ journal
+    send      batches, each looked for before it is sent again
+    read back head, release, schema, shard lists with proof; shards by asking for them
+    adopt     the staged files become the store's: nothing is downloaded again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from atd.errors import Busy, Conflict, NeedsConsent, ProofError, TooLarge
+from atd.manifest import Manifest, hash_shard
+from atd.protocol.cbor import Cid
+from atd.protocol.identity import Identity
+from atd.protocol.syntax import Did
+from atd.records import BlobRef, SchemaRecord, StrongRef
+from atd.refs import DatasetRef
+from atd_daemon.network.account import Accounts
+from atd_daemon.publishing import current as state
+from atd_daemon.publishing.asked import Commit, Published
+from atd_daemon.publishing.compose import Composer, content_of
+from atd_daemon.publishing.current import Current
+from atd_daemon.publishing.decide import Decision, decide
+from atd_daemon.publishing.destinations.base import Destination
+from atd_daemon.publishing.destinations.kinds import Makers, Spec
+from atd_daemon.publishing.journal import Entry, Journal, Plan
+from atd_daemon.publishing.patience import Clock, Listener, Patience
+from atd_daemon.publishing.placing import Placing
+from atd_daemon.publishing.sending import Checkpoint, Guard, Sender
+from atd_daemon.publishing.versions import Step, following
+from atd_daemon.store import Store
+from atd_daemon.sync.found import ResolvedDataset
+from atd_daemon.sync.resolve import Resolver
+
+CONSENT: Final = (
+    "this is the first publication of {name}: its records and shards become public, anyone may "
+    "copy them, and a copy that was made cannot be taken back"
+)
+_BLOB_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What publishing works with. ``checkpoint`` hears of every point between two steps."""
+
+    accounts: Accounts
+    resolver: Resolver
+    store: Store
+    journal: Journal
+    makers: Makers
+    clock: Clock
+    checkpoint: Checkpoint = lambda _: None
+
+
+class Run:
+    """One run of one publication; made anew for each attempt."""
+
+    def __init__(
+        self, tools: Tools, entry: Entry, request: Commit, folder: Path, listener: Listener
+    ) -> None:
+        self._tools = tools
+        self._entry = entry
+        self._request = request
+        self._folder = folder
+        self._listener = listener
+        self._patience = Patience(tools.clock, listener)
+        self._sender = Sender(
+            tools.accounts, tools.resolver, self._patience, tools.checkpoint, entry.did
+        )
+
+    @property
+    def _did(self) -> Did:
+        return self._entry.did
+
+    async def run(self) -> Published:
+        """Publish; raises what cannot be waited out, and a later run goes on from there."""
+        manifest = await self._checked()
+        identity = await self._patience.harmless(
+            "asking who the publisher is", lambda: self._tools.resolver.identity(self._did)
+        )
+        destination = await self._destination(identity, manifest)
+        current = await self._patience.harmless(
+            "reading what is published",
+            lambda: state.read(self._tools.resolver, self._did, self._entry.name),
+        )
+        plan = self._planned(current, manifest)
+        if plan is None:
+            decision = await self._decide(current, manifest, destination)
+            if decision.nothing:
+                return await self._unchanged(current, manifest, identity)
+            plan = await self._plan(decision, current, manifest, destination)
+        await self._send(plan, current, manifest, destination)
+        resolved = await self._read_back(plan, manifest, current, destination)
+        await self._adopt(manifest)
+        return self._result(plan, resolved, identity, destination)
+
+    # --- check, decide ---------------------------------------------------------------------------
+
+    async def _checked(self) -> Manifest:
+        """The manifest, after every staged shard was hashed."""
+        manifest = await asyncio.to_thread(Manifest.load, self._folder)
+        done = 0
+        for shard in manifest.shards:
+            path = self._folder / shard.name
+            await asyncio.to_thread(hash_shard, path, shard.digest, shard.size)
+            done += shard.size
+            self._listener.progress(name="checking shards", done=done, total=manifest.size)
+        self._listener.step(
+            name="checked", detail=f"{len(manifest.shards)} shards, {manifest.size} bytes"
+        )
+        self._tools.checkpoint("checked")
+        return manifest
+
+    async def _destination(self, identity: Identity, manifest: Manifest) -> Destination:
+        asked = self._entry.request
+        spec = Spec.parse(asked["store"], asked["baseUrl"])
+        destination = await self._patience.harmless(
+            "asking the destination",
+            lambda: self._tools.makers.make(spec, identity, self._entry.name, manifest),
+        )
+        limit = destination.max_shard_bytes
+        largest = max(manifest.shards, key=lambda shard: shard.size)
+        if limit is not None and largest.size > limit:
+            raise TooLarge(
+                f"the shard {largest.name} has {largest.size} bytes; {destination.place_key} "
+                f"takes {limit}",
+                next_step=f"publish with --shard-size {limit}, or elsewhere with --store",
+            )
+        if destination.warning is not None:
+            self._listener.step(name="warning", detail=destination.warning)
+        return destination
+
+    def _planned(self, current: Current, manifest: Manifest) -> Plan | None:
+        """The plan of an earlier run, if it is for the same and can still be carried out."""
+        plan = self._tools.journal.plan(self._entry.id)
+        if plan is None:
+            return None
+        possible = current.head.cid in (plan.base, plan.head.cid)
+        if plan.key == self._plan_key(manifest) and possible:
+            self._listener.step(name="resumed", detail=f"release {plan.release.uri.rkey}")
+            return plan
+        self._tools.journal.drop_plan(self._entry.id)
+        return None
+
+    def _plan_key(self, manifest: Manifest) -> str:
+        """What a plan is made from: the same data and the same words give the same plan."""
+        said = [manifest.digest(), dict(self._entry.request), dict(self._request.raw)]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    async def _decide(
+        self, current: Current, manifest: Manifest, destination: Destination
+    ) -> Decision:
+        if current.dataset is None and not self._request.consent:
+            raise NeedsConsent(CONSENT.format(name=self._entry.name))
+        asked = self._entry.request.get("version")
+        here = {entry.digest for part, entry in current.entries() if destination.has(part, entry)}
+        elsewhere = bool(self._entry.request["storeAsked"]) and any(
+            shard.digest not in here for shard in manifest.shards
+        )
+        decision = decide(current, manifest, self._request.card, asked=asked, elsewhere=elsewhere)
+        if current.trouble is not None:
+            detail = f"the release that the head points to is not usable: {current.trouble}"
+            self._listener.step(name="warning", detail=detail)
+        while decision.version is not None and not await self._is_free(decision.version, manifest):
+            if asked is not None:
+                raise Conflict(
+                    f"version {asked} of {self._entry.name} exists already, with other content",
+                    next_step="releases never change: choose a newer version, or leave it out",
+                )
+            decision = replace(decision, version=following(decision.version, Step.MINOR))
+        return decision
+
+    async def _is_free(self, version: str, manifest: Manifest) -> bool:
+        """Whether no release or other schema is left under this version (of an earlier life)."""
+        name = self._entry.name
+        release = await self._sender.at(state.release_uri(self._did, name, version))
+        schema = await self._sender.at(state.schema_uri(self._did, name, version))
+        same = isinstance(schema.record, SchemaRecord) and schema.record.schema == manifest.schema
+        return release.cid is None and (schema.cid is None or same)
+
+    async def _unchanged(
+        self, current: Current, manifest: Manifest, identity: Identity
+    ) -> Published:
+        """Nothing to write: say so, and keep the shards that were packed."""
+        assert current.resolved is not None
+        self._listener.step(name="unchanged", detail=f"release {current.version} has this data")
+        await self._adopt(manifest)
+        found = current.resolved
+        return _published(found, identity, unchanged=True, new_shards=0, uploaded=0)
+
+    def _placing(self, current: Current, manifest: Manifest, destination: Destination) -> Placing:
+        tools = self._tools
+        return Placing(
+            destination,
+            tools.journal,
+            self._entry.id,
+            self._folder,
+            current,
+            manifest,
+            self._patience,
+            self._listener,
+            tools.checkpoint,
+        )
+
+    # --- place, compose --------------------------------------------------------------------------
+
+    async def _plan(
+        self,
+        decision: Decision,
+        current: Current,
+        manifest: Manifest,
+        destination: Destination,
+    ) -> Plan:
+        blobs: Mapping[Cid, BlobRef] = {}
+        new: frozenset[Cid] = frozenset()
+        if decision.version is not None:
+            published = {entry.digest for _, entry in current.entries()}
+            new = frozenset(shard.digest for shard in manifest.shards) - published
+            blobs = await self._placing(current, manifest, destination).place()
+        tids = iter(self._tools.journal.tids(2 * len(manifest.shards) + 2))
+        composer = Composer(
+            did=self._did,
+            name=self._entry.name,
+            current=current,
+            manifest=manifest,
+            request=self._request,
+            base=destination.base,
+            blobs=blobs,
+            known={content_of(part.record): part.ref for part in current.parts()},
+            schema=await self._schema(decision, current, manifest),
+            tid=lambda: next(tids),
+            now=self._tools.clock.now(),
+        )
+        about = {"newShards": len(new), "cardOnly": decision.version is None}
+        plan = replace(composer.compose(decision, self._plan_key(manifest)), about=about)
+        self._tools.journal.save_plan(self._entry.id, plan)
+        self._listener.step(
+            name="planned",
+            detail=f"{plan.release.uri.rkey}: {sum(1 for _ in plan.writes)} records in "
+            f"{len(plan.batches)} commits",
+        )
+        self._tools.checkpoint("planned")
+        return plan
+
+    async def _schema(
+        self, decision: Decision, current: Current, manifest: Manifest
+    ) -> StrongRef | None:
+        """The schema record to use again; None: a new one is needed."""
+        if decision.version is None:
+            return None
+        if decision.same_schema and current.resolved is not None:
+            return current.resolved.release.record.schema
+        uri = state.schema_uri(self._did, self._entry.name, decision.version)
+        found = await self._sender.at(uri)
+        return None if found.cid is None else StrongRef(uri, found.cid)
+
+    # --- send, read back, adopt ------------------------------------------------------------------
+
+    async def _send(
+        self, plan: Plan, current: Current, manifest: Manifest, destination: Destination
+    ) -> None:
+        guard = Guard(plan.head.uri, plan.base)
+        for attempt in range(_BLOB_ROUNDS):
+            try:
+                await self._sender.send(plan.batches, guard)
+                break
+            except Conflict as error:
+                if error.reason != "BlobNotFound" or attempt == _BLOB_ROUNDS - 1:
+                    raise
+                detail = "the PDS lost blobs that no record referred to yet: uploading them again"
+                self._listener.step(name="uploading again", detail=detail)
+                await self._placing(current, manifest, destination).place(anew=True)
+        self._listener.step(name="written", detail=f"{plan.head.uri} -> {plan.release.uri}")
+
+    async def _read_back(
+        self, plan: Plan, manifest: Manifest, current: Current, destination: Destination
+    ) -> ResolvedDataset:
+        """Everything that was published, proved from the PDS; every new shard, asked for."""
+        ref = DatasetRef(self._did, self._entry.name)
+        resolved = await self._patience.harmless(
+            "reading back", lambda: self._tools.resolver.dataset(ref, refresh=True)
+        )
+        assert resolved.head is not None
+        for what, wanted, found in (
+            ("head", plan.head, resolved.head.ref),
+            ("release", plan.release, resolved.release.ref),
+        ):
+            if found != wanted:
+                raise ProofError(
+                    f"wrote the {what} {wanted.uri} as {wanted.cid}, "
+                    f"but read back {found.uri} as {found.cid}",
+                    next_step="another program may have published meanwhile: run it again",
+                )
+        if not destination.early and not plan.about["cardOnly"]:
+            landed = current.head.cid == plan.head.cid  # by an earlier run, which checked nothing
+            old = set() if landed else {entry.digest for _, entry in current.entries()}
+            await self._placing(current, manifest, destination).check(old)
+        self._listener.step(name="proved", detail=f"rev {resolved.head.rev}")
+        self._tools.checkpoint("read back")
+        return resolved
+
+    async def _adopt(self, manifest: Manifest) -> None:
+        """Let the store have the staged files; one that is just being fetched stays as it is."""
+        for shard in manifest.shards:
+            with contextlib.suppress(Busy):
+                path = self._folder / shard.name
+                await asyncio.to_thread(self._tools.store.adopt, path, shard.digest, shard.size)
+        self._tools.checkpoint("adopted")
+
+    def _result(
+        self,
+        plan: Plan,
+        resolved: ResolvedDataset,
+        identity: Identity,
+        destination: Destination,
+    ) -> Published:
+        _, uploaded = self._tools.journal.uploads_of(self._entry.id)
+        return _published(
+            resolved,
+            identity,
+            unchanged=bool(plan.about["cardOnly"]),
+            new_shards=int(plan.about["newShards"]),
+            uploaded=uploaded,
+            warnings=() if destination.warning is None else (destination.warning,),
+            card_changed=bool(plan.about["cardOnly"]),
+        )
+
+
+def _published(
+    found: ResolvedDataset,
+    identity: Identity,
+    *,
+    unchanged: bool,
+    new_shards: int,
+    uploaded: int,
+    warnings: tuple[str, ...] = (),
+    card_changed: bool = False,
+) -> Published:
+    release = found.release.record
+    return Published(
+        release=found.release.ref,
+        name=release.name,
+        version=release.version,
+        handle=identity.handle,
+        shards=release.shards,
+        samples=release.samples,
+        size=release.size,
+        unchanged=unchanged,
+        new_shards=new_shards,
+        uploaded=uploaded,
+        card_changed=card_changed,
+        rev=None if found.head is None else str(found.head.rev),
+        warnings=warnings,
+    )
