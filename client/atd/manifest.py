@@ -33,7 +33,7 @@ from atd.protocol.cbor import RAW, Cid
 from atd.protocol.syntax import quote
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
-from atd.shards.writer import storing, sync_folder
+from atd.shards.disk import storing, sync_folder
 
 FILE_NAME: Final = "atd.json"
 

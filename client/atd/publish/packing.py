@@ -19,8 +19,9 @@ from atd.manifest import FILE_NAME, Manifest, ManifestShard
 from atd.publish.sources.source import Progress, Source, SplitSource, shown
 from atd.records import CutParameters, Layout
 from atd.shards import cut
+from atd.shards.disk import storing
 from atd.shards.layout import default_layout
-from atd.shards.writer import ShardInfo, storing
+from atd.shards.writer import ShardInfo
 
 PDS_BLOB_BYTES: Final = 5 * 1024**2
 """Largest blob that a PDS takes if it does not say otherwise."""

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atd.schema import fields, hints
+from atd.schema.hint_words import describe_hint
 from atd.schema.row import LabelIndex, Row
-from atd.schema.words import describe, describe_dims, describe_hint
+from atd.schema.words import describe, describe_dims
 
 Convert: TypeAlias = Callable[[Any], Any]
 

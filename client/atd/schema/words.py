@@ -1,14 +1,14 @@
-"""Kinds and annotations in words, for messages and for ``atd schema show``.
+"""Kinds in words, for messages and for ``atd schema show``.
 
 Belongs here: short descriptions that fit into a line. Names and words of a schema come from
-strangers: everything passes through `printable`.
+strangers: everything passes through `printable`. No numpy: the daemon describes schemas too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atd.schema import fields, hints
+from atd.schema import fields
 
 
 def describe(kind: fields.Kind) -> str:
@@ -21,9 +21,9 @@ def describe(kind: fields.Kind) -> str:
         case fields.List():
             return f"list of {describe(kind.item)}"
         case fields.Struct():
-            return f"struct ({_listed([field.name for field in kind.fields])})"
+            return f"struct ({listed([field.name for field in kind.fields])})"
         case fields.Label():
-            return f"label of {len(kind.names)} ({_listed(kind.names)})"
+            return f"label of {len(kind.names)} ({listed(kind.names)})"
         case fields.Image():
             size = () if kind.size is None else (f"{kind.size[0]} x {kind.size[1]}",)
             return _with("image", (*kind.media_types, *([kind.mode] if kind.mode else []), *size))
@@ -49,37 +49,13 @@ def describe_dims(dims: Sequence[fields.Dim]) -> str:
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
-def describe_hint(hint: hints.Hint) -> str:
-    """What an annotation asks for, such as ``str`` or ``float32 array of any shape``."""
-    match hint:
-        case hints.Scalar():
-            return hint.type.__name__
-        case hints.Names():
-            return f"label of {len(hint.names)} ({_listed(hint.names)})"
-        case hints.NumpyArray():
-            return f"{hint.dtype or 'any'} array {describe_dims(hint.dims)}"
-        case hints.Items():
-            return f"list of {describe_hint(hint.item)}"
-        case hints.Nested():
-            return f"struct {hint.cls.__name__}"
-        case hints.Given() | hints.Encoded():
-            return describe(hint.kind)
-        case hints.Picture():
-            return "image"
-        case hints.Four():
-            return "box"
-        case hints.Document():
-            return "json or struct"
-        case hints.Anything():
-            return "anything"
-
-
 def printable(text: str) -> str:
     """``text`` with everything that could act on a terminal escaped: controls, bidi marks …"""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def _listed(names: Sequence[str], limit: int = 5) -> str:
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    """The first ``limit`` names, and a sign that there are more."""
     shown = ", ".join(printable(name)[:40] for name in names[:limit])
     return shown + (", …" if len(names) > limit else "")
 

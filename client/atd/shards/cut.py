@@ -38,9 +38,10 @@ from atd.errors import TooLarge
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
 from atd.shards import tar
+from atd.shards.disk import storing
 from atd.shards.keys import check_key, key_digest
 from atd.shards.layout import SampleWriter, Stored
-from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size, storing
+from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size
 
 Item: TypeAlias = tuple[str, Callable[[], Mapping[str, object] | object]]
 """A sample that is made when its turn comes: its key, and how to load it."""

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from atd.errors import BadSource, StorageFault
+from atd.errors import BadSource
 from atd.protocol.cbor import RAW, Cid
 from atd.records import Layout
 from atd.schema.fields import Schema
 from atd.shards import tar
+from atd.shards.disk import storing, sync_folder
 from atd.shards.layout import SampleWriter, Stored
 
 _CHUNK: Final = 1 << 20
@@ -195,21 +195,3 @@ def repeated(key: str) -> BadSource:
         f"sample {key}: expected each key once, found it twice",
         next_step="give every sample of a split a key of its own",
     )
-
-
-@contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """What the operating system refuses inside becomes a `StorageFault` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageFault(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut, as far as its file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
