@@ -24,6 +24,11 @@ from atd_daemon.network.fetch import Fetcher
 from atd_daemon.network.names import DnsResolver, TxtResolver
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.network.transport import open_fetcher
+from atd_daemon.publishing.destinations.kinds import Makers
+from atd_daemon.publishing.journal import Journal
+from atd_daemon.publishing.patience import Clock as PublishingClock
+from atd_daemon.publishing.publication import Publishing
+from atd_daemon.publishing.run import Tools
 from atd_daemon.store import Store
 from atd_daemon.sync.identities import CatalogIdentities
 from atd_daemon.sync.resolve import Resolver
@@ -48,6 +53,7 @@ class Services:
     store: Store
     resolver: Resolver
     shelf: Shelf
+    publishing: Publishing
     host: HostListener
     clock: Clock
     started_at: datetime
@@ -100,6 +106,18 @@ async def wired(
         pds = PdsReader(fetcher, config)
         accounts = Accounts(config.state_dir, fetcher, directory, config)
         resolver = Resolver(directory, pds, catalog, config, clock=clock)
+        journal = Journal(config.state_dir / "journal.sqlite", clock=clock)
+        stack.callback(journal.close)
+        tools = Tools(
+            accounts=accounts,
+            resolver=resolver,
+            store=store,
+            journal=journal,
+            makers=Makers(accounts, pds, fetcher, settings.s3_endpoint),
+            clock=PublishingClock(now=clock),
+        )
+        publishing = Publishing(tools, directory, pds, config.cache_dir / "staging")
+        await asyncio.to_thread(publishing.sweep)
         yield Services(
             settings=settings,
             config=config,
@@ -110,6 +128,7 @@ async def wired(
             store=store,
             resolver=resolver,
             shelf=Shelf(catalog, resolver, store),
+            publishing=publishing,
             host=listener,
             clock=clock,
             started_at=started_at,

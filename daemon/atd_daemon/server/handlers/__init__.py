@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from atd import api
-from atd_daemon.server.handlers import accounts, catalog, daemon, host, proofs, store
+from atd_daemon.server.handlers import accounts, catalog, daemon, host, proofs, publishing, store
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
 
@@ -32,6 +32,8 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.GET_DATASET: catalog.get_dataset,
     api.GET_RELEASE: catalog.get_release,
     api.LOCATE_SHARD: store.locate_shard,
+    api.BEGIN: publishing.begin,
+    api.ABANDON: publishing.abandon,
     api.HOST_INIT: host.init,
     api.HOST_STATUS: host.get_status,
     api.HOST_BACKUP: host.backup,
@@ -40,6 +42,8 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
 STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.VERIFY: proofs.verify,
     api.PULL: store.pull,
+    api.COMMIT: publishing.commit,
+    api.UNPUBLISH: publishing.unpublish,
 }
 
 FILES: Final[Mapping[api.Endpoint, File]] = {api.GET_SHARD: store.get_shard}
