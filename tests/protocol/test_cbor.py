@@ -208,8 +208,15 @@ def recursion_limit(limit: int) -> Iterator[None]:
 
 
 def test_a_nesting_bomb_is_refused_where_deep_recursion_is_allowed() -> None:
-    with recursion_limit(20_000), pytest.raises(ProofError, match="nested deeper"):
-        decode(b"\x81" * 10_000 + b"\x01")
+    for opening in (b"\x81", b"\xa1\x61a", b"\xd8\x2a"):
+        with recursion_limit(1_000_000), pytest.raises(ProofError):
+            decode(opening * 1_000_000 + b"\x01")
+
+
+def test_a_large_flat_record_is_decoded_where_deep_recursion_is_allowed() -> None:
+    value: Value = {"shards": [{"name": f"{index:05}", "size": index} for index in range(1_000)]}
+    with recursion_limit(1_000_000):
+        assert decode(encode(value)) == value
 
 
 def test_nesting_up_to_the_limit_is_accepted() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import binascii
 import builtins
 import hashlib
+import sys
 from base64 import b32decode, b32encode, b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ _CBOR_PREFIX: Final = b"\x01\x71\x12\x20"
 _RAW_PREFIX: Final = b"\x01\x55\x12\x20"
 _PREFIXES: Final = frozenset((_CBOR_PREFIX, _RAW_PREFIX))
 _CID_BYTES: Final = 36
+_DEFAULT_RECURSION_LIMIT: Final = 1000
+_FEW_LEVELS: Final = 200
 _INT_MIN: Final = -(1 << 63)
 _INT_MAX: Final = (1 << 63) - 1
 
@@ -222,13 +225,28 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Value:
     Raises:
         ProofError: not DAG-CBOR, or not canonical; says what and at which byte.
     """
-    try:
-        plain = libipld.decode_dag_cbor(data)
-        if libipld.encode_dag_cbor(plain) == data:
-            return _typed(plain, max_depth)
-    except (ValueError, RecursionError):
-        pass
+    if _is_shallow(data):
+        try:
+            plain = libipld.decode_dag_cbor(data)
+            if libipld.encode_dag_cbor(plain) == data:
+                return _typed(plain, max_depth)
+        except (ValueError, RecursionError):
+            pass
     return _Reader(data, max_depth).whole()
+
+
+_NO_CONTAINER_HEADS: Final = bytes({*range(256)} - {*range(0x80, 0xC0), *range(0xD8, 0xDC)})
+
+
+def _is_shallow(data: bytes) -> bool:
+    """Whether libipld may see ``data``.
+
+    It recurses on the C stack, 700 bytes a level, as deep as ``sys.getrecursionlimit()`` lets it:
+    in a program that raised the limit, 100 KB of nested lists end the process.
+    """
+    if sys.getrecursionlimit() <= _DEFAULT_RECURSION_LIMIT:
+        return True
+    return len(data.translate(None, _NO_CONTAINER_HEADS)) <= _FEW_LEVELS
 
 
 def decode_plain(data: bytes) -> object:

@@ -60,7 +60,7 @@ class Commit:
         if match is None:
             _explain(block)
         size, did, rev, sig, data, prev = match.groups()
-        if size != head(3, len(did)):
+        if size != head(3, len(did)) or len(did) > Did.max_length:
             _explain(block)
         return cls(
             Did(did.decode("ascii")),

@@ -71,8 +71,9 @@ class Did(_Checked):
     """A decentralized identifier such as ``did:plc:7iza6de2dwap2sbkpav7c6c6``."""
 
     __slots__ = ()
+    max_length: ClassVar[int] = 2048
     _pattern = re.compile(r"did:[a-z]+:[a-zA-Z0-9._:%-]*[a-zA-Z0-9._-]")
-    _max = 2048
+    _max = max_length
     _what = "a DID such as did:plc:… or did:web:…"
 
     @property
