@@ -54,11 +54,15 @@ class Served:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
+        self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
         self.host.close()
+
+    def stop(self) -> None:
+        """Stop serving; the host stays open."""
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
 
     @property
     def domain(self) -> str:
