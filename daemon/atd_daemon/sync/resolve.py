@@ -261,7 +261,7 @@ class Resolver:
         A commit that was proved while the key was current stays proved. Any other that only a
         previous key signed is never remembered, or the memory would excuse it next time.
         """
-        trusted = not proven.previous_key or self._proved_before(commit)
+        trusted = not proven.previous_key or self._catalog.knows_commit(commit.did, commit.cid)
         if not trusted and not allow_previous_key:
             raise PreviousKey(
                 f"commit {commit.cid} of {commit.did} (rev {commit.rev}) is signed by a previous"
@@ -280,14 +280,6 @@ class Resolver:
                 next_step="check the clock of this machine; if it is right, tell the publisher",
             )
         return trusted
-
-    def _proved_before(self, commit: VerifiedCommit) -> bool:
-        """Whether something in the index was proved by this very commit."""
-        return any(
-            stored.commit == commit.cid
-            for collection in COLLECTIONS
-            for stored in self._catalog.records(commit.did, collection)
-        )
 
     def _note(self, did: Did, uri: AtUri | None, error: AtdError) -> None:
         """Keep what was found out: of the record where it is at fault, else of its publisher."""
