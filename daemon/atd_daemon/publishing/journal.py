@@ -38,7 +38,6 @@ from atd_daemon.publishing.holders import Holder
 _APPLICATION_ID: Final = 0x6174646A  # "atdj"
 _VERSION: Final = 1
 _BUSY_MS: Final = 10_000
-_TID_CLOCK: Final = 17
 
 _TABLES: Final = """
 CREATE TABLE publications (
@@ -57,8 +56,8 @@ CREATE TABLE uploads (
     place TEXT NOT NULL, digest TEXT NOT NULL, publication TEXT NOT NULL,
     size INTEGER NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (place, digest)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE clock (last_tid_us INTEGER NOT NULL) STRICT;
-INSERT INTO clock VALUES (0);
+CREATE TABLE clock (last_tid_us INTEGER NOT NULL, id INTEGER NOT NULL) STRICT;
+INSERT INTO clock VALUES (0, abs(random()) % 1024);
 """
 
 
@@ -314,10 +313,10 @@ class Journal:
     def tids(self, count: int) -> Sequence[Tid]:
         """Fresh record keys, later than all that were given before, whatever the clock says."""
         with self._writing() as db:
-            (last,) = db.execute("SELECT last_tid_us FROM clock").fetchone()
+            last, clock = db.execute("SELECT last_tid_us, id FROM clock").fetchone()
             first = max(int(last) + 1, int(self._clock() * 1_000_000))
             db.execute("UPDATE clock SET last_tid_us = ?", (first + count,))
-        return [Tid.from_micros(first + at, _TID_CLOCK) for at in range(count)]
+        return [Tid.from_micros(first + at, clock) for at in range(count)]
 
     # --- the file --------------------------------------------------------------------------------
 

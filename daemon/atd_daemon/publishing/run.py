@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from atd.errors import Busy, Conflict, NeedsConsent, ProofError, TooLarge
+from atd.errors import Busy, Conflict, LexiconError, NeedsConsent, ProofError, TooLarge
 from atd.manifest import Manifest, hash_shard
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
@@ -189,8 +189,11 @@ class Run:
     async def _is_free(self, version: str, manifest: Manifest) -> bool:
         """Whether no release or other schema is left under this version (of an earlier life)."""
         name = self._entry.name
-        release = await self._sender.at(state.release_uri(self._did, name, version))
-        schema = await self._sender.at(state.schema_uri(self._did, name, version))
+        try:
+            release = await self._sender.at(state.release_uri(self._did, name, version))
+            schema = await self._sender.at(state.schema_uri(self._did, name, version))
+        except LexiconError:
+            return False  # whatever it is, it is there
         same = isinstance(schema.record, SchemaRecord) and schema.record.schema == manifest.schema
         return release.cid is None and (schema.cid is None or same)
 
@@ -281,7 +284,11 @@ class Run:
                 await self._sender.send(plan.batches, guard)
                 break
             except Conflict as error:
-                if error.reason != "BlobNotFound" or attempt == _BLOB_ROUNDS - 1:
+                if error.reason != "BlobNotFound":
+                    # What the plan rests on is gone: the next run decides anew.
+                    self._tools.journal.drop_plan(self._entry.id)
+                    raise
+                if attempt == _BLOB_ROUNDS - 1:
                     raise
                 detail = "the PDS lost blobs that no record referred to yet: uploading them again"
                 self._listener.step(name="uploading again", detail=detail)
