@@ -19,12 +19,12 @@ from atd.protocol.cbor import (
     RAW,
     Cid,
     Value,
-    _Reader,
     decode,
     encode,
     from_json,
     to_json,
 )
+from atd.protocol.cbor_reader import Reader
 from support import json_vectors
 
 CID = Cid.of(b"a record")
@@ -53,7 +53,7 @@ values = st.recursive(
 
 def slowly(data: bytes) -> Value:
     """The strict decoder that `decode` falls back to, on its own."""
-    return _Reader(data, MAX_DEPTH).whole()
+    return Reader(data, MAX_DEPTH).whole()
 
 
 def outcome(decoder: Any, data: bytes) -> object:

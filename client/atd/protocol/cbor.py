@@ -5,9 +5,9 @@ unique, integers and lengths minimal, no floats, no tag but 42, nothing trailing
 
 `decode` accepts quickly and refuses slowly. libipld decodes; if encoding its result again gives the
 very same bytes then the bytes were canonical, whatever libipld's decoder tolerates. What is not
-accepted that way goes to `_Reader`, a plain strict decoder, which either says exactly what is
-wrong and where, or accepts what libipld confuses (it cannot tell a byte string that looks like a
-CID from a CID).
+accepted that way goes to `atd.protocol.cbor_reader`, a plain strict decoder, which either says
+exactly what is wrong and where, or accepts what libipld confuses (it cannot tell a byte string that
+looks like a CID from a CID).
 
 Sources: ipld.io/specs/codecs/dag-cbor, atproto.com/specs/data-model.
 """
@@ -15,17 +15,16 @@ Sources: ipld.io/specs/codecs/dag-cbor, atproto.com/specs/data-model.
 from __future__ import annotations
 
 import binascii
-import builtins
-import hashlib
 import sys
-from base64 import b32decode, b32encode, b64decode, b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import libipld
 
 from atd.errors import InvalidSyntax, LexiconError, ProofError
+from atd.protocol.cbor_reader import INT_MAX, INT_MIN, Reader, Value
+from atd.protocol.cid import DAG_CBOR, RAW, Cid
 from atd.protocol.syntax import quote
 
 __all__ = [
@@ -42,91 +41,10 @@ __all__ = [
     "to_json",
 ]
 
-RAW: Final = 0x55
-DAG_CBOR: Final = 0x71
 MAX_DEPTH: Final = 64
 
-_CBOR_PREFIX: Final = b"\x01\x71\x12\x20"
-_RAW_PREFIX: Final = b"\x01\x55\x12\x20"
-_PREFIXES: Final = frozenset((_CBOR_PREFIX, _RAW_PREFIX))
-_CID_BYTES: Final = 36
 _DEFAULT_RECURSION_LIMIT: Final = 1000
 _FEW_LEVELS: Final = 200
-_INT_MIN: Final = -(1 << 63)
-_INT_MAX: Final = (1 << 63) - 1
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Cid:
-    """The name of some bytes by their hash: version 1, SHA-256, codec `DAG_CBOR` or `RAW`.
-
-    ``bytes`` is its binary form, 36 bytes; ``str()`` its base32 form, ``bafy…`` or ``bafk…``.
-    """
-
-    bytes: builtins.bytes
-
-    def __post_init__(self) -> None:
-        if len(self.bytes) != _CID_BYTES or self.bytes[:4] not in _PREFIXES:
-            raise InvalidSyntax(
-                "expected a CID of version 1 with SHA-256 and codec dag-cbor or raw,"
-                f" got the bytes {quote(self.bytes)}"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Cid:
-        """The CID that ``text`` spells in base32, exactly as `str` would spell it.
-
-        Raises:
-            InvalidSyntax: no such CID.
-        """
-        try:
-            if len(text) == 59 and text[0] == "b":
-                cid = cls(b32decode(text[1:].upper() + "======"))
-                if str(cid) == text:
-                    return cid
-        except (binascii.Error, ValueError, TypeError):
-            pass
-        raise InvalidSyntax(
-            f"expected a CID such as bafyrei… or bafkrei… (59 characters), got {quote(text)}"
-        )
-
-    @classmethod
-    def from_bytes(cls, data: builtins.bytes) -> Cid:
-        """The CID with the binary form ``data`` (36 bytes).
-
-        Raises:
-            InvalidSyntax: another version, codec or hash, or another length.
-        """
-        return cls(bytes(data))
-
-    @classmethod
-    def of(cls, block: builtins.bytes, codec: int = DAG_CBOR) -> Cid:
-        """The CID of ``block``, which is `DAG_CBOR` or `RAW`."""
-        return cls(bytes((1, codec, 0x12, 0x20)) + hashlib.sha256(block).digest())
-
-    @classmethod
-    def from_digest(cls, digest: builtins.bytes, codec: int = RAW) -> Cid:
-        """The CID with the SHA-256 ``digest`` (32 bytes)."""
-        return cls(bytes((1, codec, 0x12, 0x20)) + digest)
-
-    @property
-    def codec(self) -> int:
-        """`DAG_CBOR` or `RAW`."""
-        return self.bytes[1]
-
-    @property
-    def digest(self) -> builtins.bytes:
-        """The SHA-256 of the named bytes, 32 bytes."""
-        return self.bytes[4:]
-
-    def __str__(self) -> str:
-        return "b" + b32encode(self.bytes).decode("ascii").lower().rstrip("=")
-
-    def __repr__(self) -> str:
-        return f"Cid({self})"
-
-
-Value: TypeAlias = "bool | int | str | bytes | list[Value] | dict[str, Value] | Cid | None"
 
 
 # --- encoding -----------------------------------------------------------------------------------
@@ -163,7 +81,7 @@ def _encode(value: object, parts: list[bytes], depth: int) -> None:
     elif value is None or value is True or value is False:
         parts.append(b"\xf6" if value is None else b"\xf5" if value else b"\xf4")
     elif isinstance(value, int):
-        if not _INT_MIN <= value <= _INT_MAX:
+        if not INT_MIN <= value <= INT_MAX:
             raise InvalidSyntax(f"an integer in a record has at most 64 bits, got {quote(value)}")
         parts.append(head(0, value) if value >= 0 else head(1, -1 - value))
     elif isinstance(value, Cid):
@@ -232,7 +150,7 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Value:
                 return _typed(plain, max_depth)
         except (ValueError, RecursionError):
             pass
-    return _Reader(data, max_depth).whole()
+    return Reader(data, max_depth).whole()
 
 
 _NO_CONTAINER_HEADS: Final = bytes({*range(256)} - {*range(0x80, 0xC0), *range(0xD8, 0xDC)})
@@ -277,117 +195,15 @@ def _typed(plain: Any, depth: int) -> Value:
             inner = type(item)
             if inner is dict or inner is list or inner is bytes:
                 plain[place] = _typed(item, depth - 1)
-            elif inner is float or (inner is int and not _INT_MIN <= item <= _INT_MAX):
+            elif inner is float or (inner is int and not INT_MIN <= item <= INT_MAX):
                 raise ValueError
         return plain  # type: ignore[no-any-return]
     if kind is bytes:
         # Encoded again it was the same bytes: what libipld takes for a CID was one.
         return Cid(plain) if libipld.encode_dag_cbor(plain)[0] == 0xD8 else plain
-    if kind is float or (kind is int and not _INT_MIN <= plain <= _INT_MAX):
+    if kind is float or (kind is int and not INT_MIN <= plain <= INT_MAX):
         raise ValueError
     return plain  # type: ignore[no-any-return]
-
-
-class _Reader:
-    """The plain strict decoder: slower, and able to say what is wrong and where."""
-
-    def __init__(self, data: bytes, max_depth: int) -> None:
-        self.data = data
-        self.at = 0
-        self.max_depth = max_depth
-
-    def whole(self) -> Value:
-        value = self.item(self.max_depth)
-        if self.at != len(self.data):
-            raise self.error(f"{len(self.data) - self.at} bytes follow the value")
-        return value
-
-    def error(self, what: str) -> ProofError:
-        return ProofError(f"not canonical DAG-CBOR at byte {self.at}: {what}")
-
-    def take(self, count: int) -> bytes:
-        piece = self.data[self.at : self.at + count]
-        if len(piece) != count:
-            raise self.error(f"{count} bytes expected, {len(piece)} are left")
-        self.at += count
-        return piece
-
-    def read_head(self) -> tuple[int, int]:
-        """The next item's major type and number, which must be written as short as can be."""
-        first = self.take(1)[0]
-        major, number = first >> 5, first & 31
-        if number < 24:
-            return major, number
-        if number > 27:
-            raise self.error("indefinite or reserved length")
-        size = 1 << number - 24
-        if major == 7:
-            raise self.error("a float or an unknown simple value")
-        number = int.from_bytes(self.take(size))
-        if number < (24 if size == 1 else 1 << 4 * size):
-            raise self.error(f"the number {number} is not written in its shortest form")
-        return major, number
-
-    def item(self, depth: int) -> Value:
-        major, number = self.read_head()
-        if major == 3:
-            return self.text(number)
-        if major <= 1:
-            if number > _INT_MAX:
-                raise self.error("an integer of more than 64 bits")
-            return number if major == 0 else -1 - number
-        if major == 2:
-            return self.take(number)
-        if major == 6:
-            return self.link(number)
-        if major == 7:
-            return self.simple(number)
-        if depth <= 0:
-            raise self.error(f"nested deeper than {self.max_depth} levels")
-        if number > len(self.data) - self.at:
-            raise self.error(f"{number} items cannot fit in the {len(self.data) - self.at} left")
-        if major == 4:
-            return [self.item(depth - 1) for _ in range(number)]
-        return self.mapping(number, depth)
-
-    def simple(self, number: int) -> Value:
-        if number not in (20, 21, 22):
-            raise self.error(f"simple value {number} (only false, true and null exist)")
-        return None if number == 22 else number == 21
-
-    def text(self, size: int) -> str:
-        try:
-            return self.take(size).decode()
-        except UnicodeDecodeError:
-            raise self.error("text that is not UTF-8") from None
-
-    def link(self, tag: int) -> Cid:
-        if tag != 42:
-            raise self.error(f"tag {tag} (only 42, a CID, exists)")
-        major, size = self.read_head()
-        body = self.take(size) if major == 2 else b""
-        if body[:1] != b"\x00":
-            raise self.error("tag 42 without a CID")
-        try:
-            return Cid(body[1:])
-        except InvalidSyntax as error:
-            raise self.error(str(error)) from None
-
-    def mapping(self, count: int, depth: int) -> dict[str, Value]:
-        result: dict[str, Value] = {}
-        before = b""
-        for _ in range(count):
-            start = self.at
-            major, size = self.read_head()
-            if major != 3:
-                raise self.error("a map key that is not text")
-            key = self.text(size)
-            encoded = self.data[start : self.at]
-            if encoded <= before:
-                raise self.error(f"map key {quote(key)} is repeated or out of order")
-            before = encoded
-            result[key] = self.item(depth - 1)
-        return result
 
 
 # --- the JSON form ------------------------------------------------------------------------------
@@ -428,7 +244,7 @@ def _from_json(obj: object, depth: int) -> Value:
     if isinstance(obj, float) and obj.is_integer():
         obj = int(obj)
     if isinstance(obj, int):
-        if not _INT_MIN <= obj <= _INT_MAX:
+        if not INT_MIN <= obj <= INT_MAX:
             raise LexiconError(f"an integer has at most 64 bits, got {quote(obj)}")
         return obj
     if not isinstance(obj, list | dict):
