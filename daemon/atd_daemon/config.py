@@ -26,7 +26,8 @@ class Config:
 
     ``allow_hosts`` holds exact ``host:port`` pairs, lower case: the loopback or private addresses
     that may be contacted, and the only hosts that may be spoken to over plain http.
-    ``dns_server`` is a ``host:port`` to ask instead of the system's resolver.
+    ``dns_server`` is a ``host:port`` that is asked for handles (TXT records) instead of the
+    system's resolver; the addresses of hosts always come from the system.
     """
 
     state_dir: Path
@@ -43,7 +44,8 @@ class Config:
     connect_timeout_s: float = 10.0
     dns_timeout_s: float = 5.0
     repo_timeout_s: float = 600.0
-    upload_timeout_s: float = 3600.0
+    upload_grace_s: float = 60.0
+    upload_min_bytes_per_s: float = 32.0 * KIB
     stream_idle_timeout_s: float = 30.0
     stream_grace_s: float = 30.0
     stream_min_bytes_per_s: float = 1024.0

@@ -174,10 +174,9 @@ class Accounts:
         upload = _Upload(path)
         size = upload.size
         headers = {"content-type": mime, "content-length": str(size)}
+        limit_s = self._config.upload_grace_s + size / self._config.upload_min_bytes_per_s
         reply = await self._authorized(
-            did,
-            "com.atproto.repo.uploadBlob",
-            _Message(upload.chunks, headers, self._config.upload_timeout_s),
+            did, "com.atproto.repo.uploadBlob", _Message(upload.chunks, headers, limit_s)
         )
         if reply.status == 413 or "TooLarge" in error_of(reply)[0]:
             raise TooLarge(

@@ -7,6 +7,7 @@ not exist is never taken from its word, only from a proof.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -83,14 +84,20 @@ class PdsReader:
         Raises:
             AccountInactive: the PDS serves this account no more.
         """
-        reply = await self._get(
-            identity,
-            "com.atproto.sync.getRepo",
-            {"did": identity.did},
-            self._config.max_repo_bytes,
-            self._config.repo_timeout_s,
-        )
-        return _car(reply, identity)
+        url = _url(identity, "com.atproto.sync.getRepo", {"did": identity.did})
+        limit_s = self._config.repo_timeout_s
+        # A large repository takes its time, but a server that says nothing is given up early.
+        try:
+            async with (
+                asyncio.timeout(limit_s),
+                self._fetcher.stream("GET", url, max_bytes=self._config.max_repo_bytes) as reply,
+            ):
+                body = b"".join([chunk async for chunk in reply.chunks])
+        except TimeoutError:
+            raise Unreachable(
+                f"{host_of(url)} did not send the repository of {identity.did} within {limit_s:g} s"
+            ) from None
+        return _car(Reply(reply.status, reply.headers, body, reply.url), identity)
 
     async def latest_commit(self, identity: Identity) -> tuple[Cid, Tid]:
         """What the PDS says is the head: its CID and revision. A hint.
@@ -179,13 +186,11 @@ class PdsReader:
         method: str,
         params: dict[str, object],
         max_bytes: int | None = None,
-        timeout_s: float | None = None,
     ) -> Reply:
         return await self._fetcher.request(
             "GET",
             _url(identity, method, params),
             max_bytes=self._config.max_reply_bytes if max_bytes is None else max_bytes,
-            timeout_s=timeout_s,
         )
 
 

@@ -7,12 +7,12 @@ can never be mixed. Totals that a release announces must be those of the shards 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from atd.errors import Absent, IdentityMismatch, LexiconError, LocalError, Unreachable
 from atd.names import DATASET, RELEASE, release_key
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Nsid, RecordKey
+from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
 from atd.records import (
     Dataset,
     Record,
@@ -27,11 +27,26 @@ from atd_daemon.config import Config
 from atd_daemon.sync.found import Found, FoundShard, FoundSplit, ResolvedDataset, sources_of
 from atd_daemon.sync.together import together
 
-if TYPE_CHECKING:
-    from atd_daemon.sync.resolve import Resolver
-
 T = TypeVar("T", Dataset, Release, SchemaRecord, ShardPart)
 _MANY: Final = 24  # from here on, one repository is asked for instead of records one by one
+
+
+class Records(Protocol):
+    """Where a walk gets its records: the part of `Resolver` that it needs."""
+
+    async def record(
+        self, ref: AtUri | StrongRef, *, refresh: bool, allow_previous_key: bool
+    ) -> Found[Record]:
+        """One record, proved and typed."""
+        ...
+
+    def has(self, ref: StrongRef) -> bool:
+        """Whether it need not be asked for."""
+        ...
+
+    async def publisher(self, actor: Did, *, allow_previous_key: bool) -> Any:
+        """Bring everything of a publisher into the index."""
+        ...
 
 
 class ReleaseWalk:
@@ -43,7 +58,7 @@ class ReleaseWalk:
 
     def __init__(
         self,
-        resolver: Resolver,
+        resolver: Records,
         identity: Identity,
         config: Config,
         *,

@@ -61,14 +61,16 @@ class Shelf:
         return await self._store.ensure(await self._want(digest, release), report)
 
     async def _want(self, digest: Cid, release: AtUri | None) -> ShardWant:
+        ref = None if release is None else release_ref(release)
         for uri, wants in self._releases.items():
             if digest in wants and release in (None, uri):
                 return wants[digest]
         did = None if release is None else (await self._resolver.identity(release.authority)).did
         found = await asyncio.to_thread(self._indexed, digest, did)
-        if found is None and release is not None:
-            self.remember(await self._resolver.dataset(release_ref(release)))
-            found = self._releases.get(release, {}).get(digest)
+        if found is None and ref is not None:
+            resolved = await self._resolver.dataset(ref)
+            self.remember(resolved)
+            found = self._releases.get(resolved.release.uri, {}).get(digest)
         if found is None:
             where = "that is known here" if release is None else f"of the release {release}"
             raise RecordAbsent(
