@@ -1,17 +1,34 @@
 """Bringing an index file up to date: the door of sqlite-utils.
 
-Importing sqlite-utils takes most of a second where pandas is installed, so `database` reaches for
-this module only when the file's version says that there is something to do.
+`database` reaches for this module only when the file's version says that there is something to do,
+because sqlite-utils imports pandas and numpy where it finds them, only to know their types: half a
+second, and 80 MB that a daemon would carry for its whole life. They are hidden from it here.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-
-from sqlite_utils import Database, Migrations
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from atd_daemon.catalog.schema import APPLICATION_ID, STEPS
+
+
+@contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Let ``import`` say that these modules do not exist, unless they are loaded already."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+with _hidden("pandas", "numpy"):
+    from sqlite_utils import Database, Migrations
 
 
 def migrate(connection: sqlite3.Connection) -> None:
