@@ -1,0 +1,347 @@
+"""``atd.publish`` and its dry run: a source on one side, the daemon on the other.
+
+Belongs here: the dialogue. The daemon is asked who publishes and how to cut (`begin`); this process
+packs into the folder that it names; then the daemon uploads, writes and reads back with proof
+(`commit`). A publication that fails before `commit` is given up; one that fails in `commit` stays
+open, and the same call again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from atd import api
+from atd.connection import Connection
+from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
+from atd.names import check_name
+from atd.publish.packing import pack
+from atd.publish.planning import Plan, estimate, step_between
+from atd.publish.sources.opening import open_source
+from atd.publish.sources.source import Progress, Source
+from atd.records import CutParameters
+from atd.refs import parse_authority
+from atd.schema.fields import Schema
+from atd.service import OnProgress, finish
+
+PDS: Final = "pds"
+PUBLIC: Final = (
+    "publishing makes the data public: anyone may copy it, and a copy that was made cannot be "
+    "taken back"
+)
+
+Confirm = Callable[[Plan], bool]
+"""Asked before the first publication of a name; False stops it."""
+
+
+@dataclass(frozen=True)
+class PublishedRelease:
+    """A release that was published and read back with proof.
+
+    Args:
+        uri: of the record ``network.atd.release``; ``cid``: its CID.
+        handle: the publisher's, if proved in both directions.
+        bytes: of all shards.
+        unchanged: the same data was published already; nothing but perhaps the card was written.
+        new_shards: shards that the release before did not have.
+        uploaded_bytes: what was sent for them.
+        warnings: what the publisher should know.
+        raw: the daemon's own answer.
+    """
+
+    uri: str
+    cid: str
+    did: str
+    handle: str | None
+    name: str
+    version: str
+    shards: int
+    samples: int
+    bytes: int
+    unchanged: bool
+    new_shards: int
+    uploaded_bytes: int
+    warnings: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def ref(self) -> str:
+        """What to pass to `atd.load`: by handle where that is proved, else by DID."""
+        owner = f"@{self.handle}" if self.handle else self.did
+        return f"{owner}/{self.name}"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PublishedRelease:
+        """From ``network.atd.publishing.commit#published``."""
+        return cls(
+            uri=value["uri"],
+            cid=value["cid"],
+            did=value["did"],
+            handle=value.get("handle"),
+            name=value["name"],
+            version=value["version"],
+            shards=value["shards"],
+            samples=value["samples"],
+            bytes=value["bytes"],
+            unchanged=value["unchanged"],
+            new_shards=value.get("newShards", 0),
+            uploaded_bytes=value["uploaded"],
+            warnings=tuple(value.get("warnings", ())),
+            raw=value,
+        )
+
+
+def publish(
+    source: object,
+    *,
+    name: str,
+    schema: type[Any] | Schema | None = None,
+    to: str | None = None,
+    title: str | None = None,
+    description: str | None = None,
+    license: str | None = None,
+    tags: Sequence[str] = (),
+    card: Mapping[str, Any] | None = None,
+    notes: str | None = None,
+    split: str = "train",
+    store: str | os.PathLike[str] | None = None,
+    base_url: str | None = None,
+    version: str | None = None,
+    shard_size: int | None = None,
+    order: str | None = None,
+    strip_metadata: bool = False,
+    yes: bool = True,
+    confirm: Confirm | None = None,
+    progress: OnProgress | None = None,
+    connection: Connection | None = None,
+) -> PublishedRelease:
+    """Publish samples as the next release of the data set ``name``.
+
+    What is published is public, and can be copied for ever. Unchanged data writes nothing; changed
+    data makes a new version and sends only the shards that are new. Run again after whatever
+    interrupted it, the same call goes on where it was.
+
+    Example:
+        >>> atd.publish(samples(), name="flowers", schema=Flower, license="CC-BY-4.0")
+
+    Args:
+        source: see `atd.publish.sources.opening.open_source`: a path, an iterable of samples …
+        name: ``[a-z0-9][a-z0-9._-]{0,127}``.
+        schema: what the samples fit, as a class; inferred where it is None.
+        to: the account, by handle or DID; the only one where it is None.
+        title, description, license, tags: of the card; what is left out stays as it is. ``license``
+            is an SPDX expression.
+        card: further fields of the card, as ``network.atd.publishing.commit#card`` has them.
+        notes: what is new in this version.
+        split: the split of samples that do not say theirs.
+        store: ``"pds"``, a folder, ``"s3://bucket/prefix"``, or ``"https://…"`` where the packed
+            shards lie already; None: where the last release went, or the PDS.
+        base_url: where a folder or a bucket is served.
+        version: semver; the next one where it is None.
+        shard_size: bytes of a shard to aim at.
+        order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
+        strip_metadata: take EXIF and its like out of images.
+        yes: agree to a first publication of this name.
+        confirm: asked about it instead, with the plan.
+        progress: called with the daemon's events: ``{"progress": …}`` and ``{"step": …}``.
+        connection: the daemon to use; that of the environment where it is None.
+
+    Raises:
+        BadSource, SchemaMismatch: the data cannot be published as it is.
+        LoginRefused: the account is not logged in.
+        NeedsConsent: it is the first publication of the name, and nobody agreed.
+        Busy: the name is being published right now.
+        Conflict, TooLarge, RateLimited, Unreachable, …: as they say.
+    """
+    told = _Told(progress)
+    opened = _open(source, name, schema, split, strip_metadata, told)
+    daemon = connection or Connection()
+    asked = _asked(name, to, store, base_url, version, shard_size, order)
+    begun = daemon.call(
+        api.BEGIN, input={**asked, "pid": os.getpid(), "call": secrets.token_hex(8)}
+    )
+    with _given_up_on_failure(daemon, begun["id"]):
+        opened = opened.following(_previous_schema(begun))
+        if begun["first"]:
+            _agree(name, yes, confirm, lambda: _plan(name, opened, asked, license, begun))
+        pack(opened, begun["staging"], _cuts(begun), told.packing, name=name)
+    words = {
+        "title": title,
+        "description": description,
+        "license": license,
+        "tags": list(tags) or None,
+        **(card or {}),
+    }
+    commit = {
+        "id": begun["id"],
+        "consent": True,
+        "card": {key: value for key, value in words.items() if value is not None},
+        "notes": notes,
+    }
+    given = {key: value for key, value in commit.items() if value is not None}
+    return PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), progress))
+
+
+def plan(
+    source: object,
+    *,
+    name: str,
+    schema: type[Any] | Schema | None = None,
+    to: str | None = None,
+    license: str | None = None,
+    split: str = "train",
+    store: str | os.PathLike[str] | None = None,
+    base_url: str | None = None,
+    version: str | None = None,
+    shard_size: int | None = None,
+    order: str | None = None,
+    strip_metadata: bool = False,
+    progress: OnProgress | None = None,
+    connection: Connection | None = None,
+) -> Plan:
+    """What `publish` with these arguments would do. Writes nothing, here or elsewhere.
+
+    Works without an account and without a network too: then what is published already is not
+    known, and the plan says so. A generator is used up.
+
+    Raises:
+        BadSource, SchemaMismatch: the data cannot be published as it is.
+    """
+    opened = _open(source, name, schema, split, strip_metadata, _Told(progress))
+    asked = _asked(name, to, store, base_url, version, shard_size, order)
+    try:
+        begun = (connection or Connection()).call(api.BEGIN, input={**asked, "dryRun": True})
+    except (LoginRefused, Unreachable) as error:
+        unknown = f"what is published already is not known: {error}"
+        return _plan(name, opened, asked, license, {}, unknown)
+    opened = opened.following(_previous_schema(begun))
+    return _plan(name, opened, asked, license, begun)
+
+
+# ------------------------------------------------------------------ the steps
+
+
+def _open(
+    source: object,
+    name: str,
+    schema: type[Any] | Schema | None,
+    split: str,
+    strip_metadata: bool,
+    told: _Told,
+) -> Source:
+    check_name(name)
+    return open_source(
+        source,
+        schema=schema,
+        strip_metadata=strip_metadata,
+        split=split,
+        progress=told.packing,
+    )
+
+
+def _asked(
+    name: str,
+    to: str | None,
+    store: str | os.PathLike[str] | None,
+    base_url: str | None,
+    version: str | None,
+    shard_size: int | None,
+    order: str | None,
+) -> dict[str, Any]:
+    """The input of ``network.atd.publishing.begin``."""
+    given = {
+        "name": name,
+        "account": None if to is None else str(parse_authority(to)),
+        "store": None if store is None else _place(os.fspath(store)),
+        "baseUrl": base_url,
+        "version": version,
+        "shardSize": shard_size,
+        "order": order,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _place(store: str) -> str:
+    """A destination as the daemon takes it: its own folder is not the caller's."""
+    if store == PDS or "://" in store:
+        return store
+    return str(Path(store).expanduser().absolute())
+
+
+def _cuts(begun: Mapping[str, Any]) -> CutParameters:
+    return CutParameters.from_value(begun["cuts"])
+
+
+def _previous_schema(begun: Mapping[str, Any]) -> Schema | None:
+    fields = begun.get("fields")
+    return None if fields is None else Schema.from_value(fields)
+
+
+def _agree(name: str, yes: bool, confirm: Confirm | None, made: Callable[[], Plan]) -> None:
+    """Go on only if somebody agreed to a first publication."""
+    agreed = confirm(made()) if confirm is not None else yes
+    if not agreed:
+        raise NeedsConsent(f"nothing is published under {name} yet; {PUBLIC}")
+
+
+def _plan(
+    name: str,
+    source: Source,
+    asked: Mapping[str, Any],
+    license: str | None,
+    begun: Mapping[str, Any],
+    *warnings: str,
+) -> Plan:
+    # A generator is not touched: packing is to have all of it.
+    guess = estimate(source, _cuts(begun) if begun else CutParameters())
+    return Plan(
+        name=name,
+        source=source.what,
+        origin=source.origin,
+        schema=source.schema,
+        splits={split: one.count for split, one in source.splits.items()},
+        size=guess.size,
+        shards=guess.shards,
+        store=asked.get("store", PDS),
+        license=license,
+        travels=source.travels,
+        warnings=(*source.warnings, *warnings),
+        account={key: begun[key] for key in ("did", "handle", "pds") if key in begun},
+        first=begun.get("first"),
+        previous=begun.get("previous"),
+        step=step_between(_previous_schema(begun), source.schema),
+    )
+
+
+@contextmanager
+def _given_up_on_failure(daemon: Connection, id: str) -> Iterator[None]:
+    """A publication that does not get to `commit` is abandoned, whatever happened."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(AtdError):  # the first error is the one to show
+            daemon.call(api.ABANDON, input={"id": id})
+        raise
+
+
+class _Told:
+    """Progress of this process, told as the daemon tells its own."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+
+    @property
+    def packing(self) -> Progress | None:
+        """What opening and packing call."""
+        return None if self._on_progress is None else self._tell
+
+    def _tell(self, what: str, done: int, total: int | None) -> None:
+        assert self._on_progress is not None
+        state = {"name": what, "done": done, "total": total or 0, "unit": "samples"}
+        self._on_progress({"progress": state})
