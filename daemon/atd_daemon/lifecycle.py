@@ -39,6 +39,7 @@ STOP_TIMEOUT_S: Final = 10.0
 MAX_LOG_BYTES: Final = 5 * 1024 * 1024
 KEPT_LOGS: Final = 3
 BACKLOG: Final = 128
+LOOPBACK: Final = "127.0.0.1"
 
 _SECRET: Final = re.compile(
     r"(?i)(bearer\s+|(?:password|jwt|token|secret|authorization)[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+"
@@ -107,6 +108,26 @@ def listening(path: Path) -> Iterator[socket.socket]:
             yield line
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def loopback(port: int) -> Iterator[socket.socket]:
+    """A socket bound to ``port`` (0: any that is free) of 127.0.0.1, and of nothing else.
+
+    Raises:
+        StorageFault: the port is taken, or may not be used.
+    """
+    line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with contextlib.closing(line):
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            line.bind((LOOPBACK, port))
+        except OSError as error:
+            raise StorageFault(
+                f"cannot listen on {LOOPBACK}:{port}: {error.strerror}",
+                next_step="choose another port with: atd daemon run --tcp PORT",
+            ) from None
+        yield line
 
 
 @contextlib.contextmanager

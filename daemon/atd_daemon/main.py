@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -22,7 +21,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from atd import __version__, api
-from atd.errors import AtdError, StorageFault
+from atd.errors import AtdError
 from atd.settings import Settings
 from atd_daemon import lifecycle
 from atd_daemon.server import TcpDoor, UnixDoor, create_app
@@ -30,7 +29,6 @@ from atd_daemon.server.doors import Door
 from atd_daemon.services import Services, open_services
 
 GRACE_S: Final = 5.0
-LOOPBACK: Final = "127.0.0.1"
 
 _log = logging.getLogger("atd_daemon")
 
@@ -83,14 +81,14 @@ async def _serve(settings: Settings, port: int | None, ready: Ready) -> None:
     async with contextlib.AsyncExitStack() as stack:
         line = stack.enter_context(lifecycle.listening(settings.socket_path))
         started_at = stack.enter_context(lifecycle.announced(settings))
-        tcp = None if port is None else _loopback(stack, settings, port)
-        address = None if tcp is None else f"{LOOPBACK}:{tcp[0].port}"
+        loopback = None if port is None else stack.enter_context(lifecycle.loopback(port))
+        address = None if loopback is None else "{}:{}".format(*loopback.getsockname())
         services = await stack.enter_async_context(open_services(settings, started_at, tcp=address))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, services.stop.set)
         await _open(stack, services, UnixDoor(), lambda runner: web.SockSite(runner, line))
-        if tcp is not None:
-            door, loopback = tcp
+        if loopback is not None:
+            door = TcpDoor(loopback.getsockname()[1], lifecycle.new_token(settings))
             await _open(stack, services, door, lambda runner: web.SockSite(runner, loopback))
         await services.host.start()
         _log.info("atd %s serves at %s", __version__, settings.socket_path)
@@ -112,23 +110,6 @@ async def _open(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await site(runner).start()
-
-
-def _loopback(
-    stack: contextlib.AsyncExitStack, settings: Settings, port: int
-) -> tuple[TcpDoor, socket.socket]:
-    """A door with a fresh token, and the loopback socket that it is for."""
-    line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    stack.enter_context(contextlib.closing(line))
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        line.bind((LOOPBACK, port))
-    except OSError as error:
-        raise StorageFault(
-            f"cannot listen on {LOOPBACK}:{port}: {error.strerror}",
-            next_step="choose another port with: atd daemon run --tcp PORT",
-        ) from None
-    return TcpDoor(line.getsockname()[1], lifecycle.new_token(settings)), line
 
 
 class _Word:

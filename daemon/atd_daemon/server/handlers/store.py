@@ -73,21 +73,21 @@ class _Tally:
         self._names = names
         self._events = events
         self._done = dict.fromkeys(wants, 0)
-        self._begun: dict[Cid, int] = {}
+        self._fetching: set[Cid] = set()
         self._finished = 0
         self._total = sum(want.size for want in wants.values())
 
     def report(self, progress: Progress) -> None:
-        """Take note of one download; what it began with was fetched before."""
+        """Take note of a download: whoever reports was not here."""
         digest = progress.want.digest
-        self._begun.setdefault(digest, progress.done)
+        self._fetching.add(digest)
         self._done[digest] = progress.done
         self._say(digest)
 
     def finished(self, want: ShardWant) -> None:
         """Take note that a shard is there."""
-        if want.digest in self._begun:
-            self.fetched += want.size - self._begun[want.digest]
+        if want.digest in self._fetching:
+            self.fetched += want.size
         self._done[want.digest] = want.size
         self._finished += 1
         self._say(want.digest)
