@@ -241,7 +241,7 @@ class Accounts:
             raise _inactive(name, identifier, host)
         if name == "AuthFactorTokenRequired":
             said = "wants a code by e-mail, as it does for the main password"
-        elif reply.status == 401:
+        elif reply.status == 401 or name == "AuthenticationRequired":
             said = "refused the password"
         else:
             said = f"refused the login: {reply.status} {quote(f'{name}: {message}')}"
