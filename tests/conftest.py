@@ -28,6 +28,13 @@ def _require_reference() -> None:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the reference network, so that ``-m "not reference"`` leaves it out."""
+    for item in items:
+        if {"reference", "start_network"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker("reference")
+
+
 @pytest.fixture(scope="session")
 def start_network() -> Iterator[StartNetwork]:
     """Start further reference networks; takes the options of `reference.network.Network.start`."""

@@ -7,7 +7,13 @@ import pytest
 from protocol.sources import NAMES, Published, publish
 
 
-@pytest.fixture(scope="session", params=NAMES)
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.reference) if name == "reference PDS" else name
+    for name in NAMES
+]
+
+
+@pytest.fixture(scope="session", params=PARAMS)
 def published(request: pytest.FixtureRequest) -> Published:
     """What one maker of repositories published; each test runs for each maker."""
     name: str = request.param
