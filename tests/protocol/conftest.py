@@ -6,7 +6,6 @@ import pytest
 
 from protocol.sources import NAMES, Published, publish
 
-
 PARAMS = [
     pytest.param(name, marks=pytest.mark.reference) if name == "reference PDS" else name
     for name in NAMES
