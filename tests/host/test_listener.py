@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -168,3 +173,94 @@ def test_a_download_keeps_its_moment_while_commits_go_on(client: Client) -> None
     parts += chunks
     assert b"".join(parts) == whole
     assert len(parts) > 4
+
+
+def test_health_answers_whatever_name_the_one_who_checks_goes_by(client: Client) -> None:
+    url = f"http://127.0.0.1:{client.served.port}/xrpc/_health"
+    answered(client.http.get(url, headers={"Host": "10.0.0.7"}, timeout=10))
+
+
+# --- peers that stop in the middle ----------------------------------------------------------------
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def raw(served: Served, head: str, body: bytes = b"") -> socket.socket:
+    """A connection on which a request was begun."""
+    peer = socket.create_connection(("127.0.0.1", served.port))
+    peer.settimeout(10)
+    peer.sendall(f"{head}\r\nHost: {served.domain}\r\n".encode() + body)
+    return peer
+
+
+def test_a_download_that_is_not_read_is_broken_off_and_frees_its_place(tmp_path: Path) -> None:
+    limits = HostLimits(send_timeout_s=0.5, max_car_streams=1)
+    with Served(tmp_path / "h", limits=limits) as served:
+        client = served.client(served.make())
+        for n in range(20):
+            client.put(THING, f"k{n}", {"text": f"{n}" + "x" * 900_000})
+        peer = raw(served, f"GET /xrpc/com.atproto.sync.getRepo?did={quote(client.did)} HTTP/1.1")
+        peer.sendall(b"\r\n")
+        wait_until(
+            lambda: client.get("com.atproto.sync.getRepo", did=client.did).status_code == 503
+        )
+        wait_until(
+            lambda: client.get("com.atproto.sync.getRepo", did=client.did).status_code == 200
+        )
+        assert not ended_well(peer)
+        peer.close()
+
+
+def ended_well(peer: socket.socket) -> bool:
+    """Whether a chunked answer came to its end, and not just to the connection's."""
+    data = b""
+    try:
+        while piece := peer.recv(1 << 20):
+            data = data[-16:] + piece
+    except ConnectionResetError:
+        return False
+    return data.endswith(b"0\r\n\r\n")
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    incoming = client.inside.folder / "blobs" / "incoming"
+    head = (
+        f"Authorization: {client.headers['Authorization']}\r\n"
+        "Content-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    peer = raw(client.served, "POST /xrpc/com.atproto.repo.uploadBlob HTTP/1.1", head.encode())
+    peer.sendall(bytes(500_000))
+    wait_until(lambda: len(list(incoming.iterdir())) == 1)
+    peer.close()
+    wait_until(lambda: not list(incoming.iterdir()))
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+def test_a_request_that_never_ends_is_given_up(tmp_path: Path) -> None:
+    with Served(tmp_path / "h", limits=HostLimits(receive_timeout_s=0.3)) as served:
+        client = served.client(served.make())
+        for method in ("createSession", "uploadBlob"):
+            room = "server" if method == "createSession" else "repo"
+            head = (
+                f"Authorization: {client.headers['Authorization']}\r\n"
+                "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+            )
+            peer = raw(served, f"POST /xrpc/com.atproto.{room}.{method} HTTP/1.1", head.encode())
+            peer.sendall(b"{")
+            assert peer.recv(4096).startswith(b"HTTP/1.1 408")
+            peer.close()
+
+
+def test_unused_blobs_are_dropped_while_the_host_runs(tmp_path: Path) -> None:
+    limits = HostLimits(unused_blob_s=0.1, tidy_every_s=0.1)
+    with Served(tmp_path / "h", limits=limits) as served:
+        client = served.client(served.make())
+        client.upload(b"never used")
+        wait_until(lambda: not list((client.inside.folder / "blobs").glob("??/*")))

@@ -19,6 +19,7 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import sqlite3
 import tarfile
 from collections.abc import Iterator
@@ -55,16 +56,18 @@ class BackupInfo:
 
 def write_backup(account: Account, target: Path) -> BackupInfo:
     """Write ``account`` into the new file ``target``; see `atd_daemon.host.host.Host.backup`."""
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with contextlib.ExitStack() as stack:
-            stack.callback(partial.unlink, missing_ok=True)
-            file = stack.enter_context(open(handle, "wb"))
-            names = _fill(account, file, partial.with_name(partial.name + ".sqlite"))
-            file.flush()
-            os.fsync(handle)
-            os.link(partial, target)  # unlike a rename, it replaces nothing
+        with contextlib.ExitStack() as undo:
+            _private(target).close()  # takes the name, so that nothing is ever replaced
+            undo.callback(target.unlink)
+            with _private(partial) as file:
+                undo.callback(partial.unlink)
+                names = _fill(account, file, partial.with_name(partial.name + ".sqlite"))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(target)
+            undo.pop_all()
             size = target.stat().st_size
     except OSError as error:
         raise StorageFault(
@@ -77,8 +80,8 @@ def write_backup(account: Account, target: Path) -> BackupInfo:
 def _fill(account: Account, file: IO[bytes], copy: Path) -> int:
     account.blobs.hold()
     try:
+        _private(copy).close()  # the copy holds the password's hash: private from the start
         account.copy_database(copy)
-        copy.chmod(0o600)
         with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
             about = {
                 "version": _VERSION,

@@ -34,6 +34,7 @@ class HostLimits:
     failed_logins_window_s: float = 300.0
 
     unused_blob_s: float = 24 * 3600.0
+    tidy_every_s: float = 3600.0
     event_retention_s: float = 3 * 86400.0
     max_events: int = 100_000
     page_bytes: int = 1024 * 1024

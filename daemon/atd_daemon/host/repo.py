@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atd.errors import StorageFault
-from atd.protocol.cbor import Cid
+from atd.protocol.cbor import Cid, Value
 from atd.protocol.commit import Commit
 from atd.protocol.keys import PrivateKey
 from atd.protocol.syntax import Did, Tid
@@ -154,13 +154,11 @@ class Repo:
             blocks |= tree.cover(op.path)
             if write.record is not None:
                 blocks[write.record.cid] = write.record.block
-        size = sum(len(block) + len(cid.bytes) for cid, block in blocks.items())
-        if size > MAX_COMMIT_BYTES:
-            raise invalid(f"Too many writes. Max event size: {MAX_COMMIT_BYTES} bytes, got {size}")
-        _store_records(db, kept, after.rev)
-        let_go = self._blobs.relink(db, [write for write, _ in kept], after.rev)
         ops = [op for _, op in kept]
         body = commit_body(self._did, (after.cid, after.rev), head.rev, head.data, ops, blocks)
+        _check_size(body["blocks"])
+        _store_records(db, kept, after.rev)
+        let_go = self._blobs.relink(db, [write for write, _ in kept], after.rev)
         self._events.append(db, "#commit", body)
         return after, let_go
 
@@ -224,6 +222,11 @@ def _check_batch(writes: Sequence[Write]) -> None:
         if write.path in seen:
             raise invalid(f"Two writes to one record in one commit: {write.path}")
         seen.add(write.path)
+
+
+def _check_size(car: Value) -> None:
+    if isinstance(car, bytes) and len(car) > MAX_COMMIT_BYTES:
+        raise invalid(f"Too many writes. Max event size: {MAX_COMMIT_BYTES} bytes, got {len(car)}")
 
 
 def _resolve(db: Connection, write: Write) -> Op | None:

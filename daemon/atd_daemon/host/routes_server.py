@@ -13,7 +13,7 @@ from atd_daemon.host.account import Account
 from atd_daemon.host.refusal import Refusal
 from atd_daemon.host.sessions import Tokens
 from atd_daemon.host.throttle import Throttle
-from atd_daemon.host.xrpc import account_of, authenticate, bearer, json_input, params
+from atd_daemon.host.xrpc import HOST, account_of, authenticate, bearer, json_input, params
 
 THROTTLE: Final = web.AppKey("throttle", Throttle)
 SCRYPT_SLOTS: Final = web.AppKey("scrypt_slots", asyncio.Semaphore)
@@ -23,8 +23,9 @@ routes: Final = web.RouteTableDef()
 
 @routes.get("/xrpc/_health")
 async def health(request: web.Request) -> web.Response:
-    """Whether the database answers."""
-    await asyncio.to_thread(account_of(request).reader.head)
+    """Whether the databases answer; whatever name the one who checks goes by."""
+    for account in request.app[HOST].accounts:
+        await asyncio.to_thread(account.reader.head)
     return web.json_response({"version": f"atd {__version__}"})
 
 
@@ -32,7 +33,7 @@ async def health(request: web.Request) -> web.Response:
 async def did_document(request: web.Request) -> web.Response:
     """The DID document of the account at this domain."""
     account = account_of(request)
-    if request.host.lower() != account.domain.name:
+    if _name(request.host) != _name(account.domain.name):
         raise Refusal("NotFound", "No DID document is served at this name")
     return web.json_response(account.document())
 
@@ -41,7 +42,7 @@ async def did_document(request: web.Request) -> web.Response:
 async def atproto_did(request: web.Request) -> web.Response:
     """The DID that the handle at this name belongs to."""
     account = account_of(request)
-    if request.host.lower().partition(":")[0] != account.handle:
+    if _name(request.host) != account.handle:
         raise Refusal("NotFound", "User not found")
     return web.Response(text=account.did)
 
@@ -124,6 +125,11 @@ def _session(account: Account, tokens: Tokens | None) -> dict[str, Any]:
     if tokens is not None:
         session |= {"accessJwt": tokens.access, "refreshJwt": tokens.refresh}
     return session
+
+
+def _name(authority: str) -> str:
+    """The host name of ``host:port``."""
+    return authority.lower().partition(":")[0]
 
 
 def _address(request: web.Request) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from atd.errors import InvalidSyntax
+from atd.errors import InvalidSyntax, StorageFault
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import Tid
 from atd_daemon.host.account import Account
@@ -22,6 +23,7 @@ STREAMS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("streams", s
 
 routes: Final = web.RouteTableDef()
 
+_LOG: Final = logging.getLogger(__name__)
 _CAR: Final = "application/vnd.ipld.car"
 _MAX_CURSOR: Final = 2**53 - 1
 _HEARTBEAT_S: Final = 30.0
@@ -84,9 +86,19 @@ async def _stream_car(
                 await response.write(chunk)
             chunk = await asyncio.to_thread(_following, chunks)
         await response.write_eof()
+    except (TimeoutError, StorageFault) as error:
+        if not response.prepared:
+            raise
+        _LOG.warning("getRepo to %s ended early: %r", request.remote, error)
+        _abort(request)  # half a file has gone out: only a broken connection says so
     finally:
         await asyncio.to_thread(_end, chunks)
     return response
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _following(chunks: Iterator[bytes]) -> bytes | None:
@@ -212,8 +224,8 @@ async def _hang_up(
     request: web.Request, stream: web.WebSocketResponse, sending: asyncio.Task[None]
 ) -> None:
     stuck = not sending.cancelled() and isinstance(sending.exception(), TimeoutError)
-    if stuck and request.transport is not None:
-        request.transport.abort()  # it does not read; it would not read a farewell either
+    if stuck:
+        _abort(request)  # it does not read; it would not read a farewell either
     await stream.close(code=WSCloseCode.POLICY_VIOLATION if stuck else WSCloseCode.OK)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
+from aiohttp.web import RequestPayloadError
 
 from atd.errors import InvalidSyntax, LexiconError, StorageFault
 from atd.protocol.cbor import Cid, Value, from_json
@@ -37,12 +38,12 @@ _STATUS: Final = {
     "NotFound": 404,
     "UnknownHost": 404,
     "MethodNotAllowed": 405,
+    "RequestTimeout": 408,
     "PayloadTooLarge": 413,
     "BlobTooLarge": 413,
     "RateLimitExceeded": 429,
     "MethodNotImplemented": 501,
     "InternalServerError": 500,
-    "TooManySubscribers": 503,
     "TooManyStreams": 503,
 }
 """Refusals that are not plain 400."""
@@ -65,8 +66,10 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
         response = refused(Refusal("PayloadTooLarge", str(error.text)))
     except web.HTTPException as error:
         response = refused(_of_http(request, error))
-    except (ConnectionError, asyncio.CancelledError):
-        raise
+    except TimeoutError:
+        response = refused(Refusal("RequestTimeout", "The request did not arrive in time"))
+    except (ConnectionError, RequestPayloadError):
+        response = refused(invalid("The connection was lost"))  # nobody hears it, and nobody need
     except Exception:
         _LOG.exception("%s %s", request.method, request.path)
         response = refused(Refusal("InternalServerError", "Internal Server Error"))
