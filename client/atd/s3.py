@@ -78,7 +78,10 @@ def signed_headers(
     signed = {**headers, "X-Amz-Content-SHA256": payload_sha256}
     request = _botocore("awsrequest").AWSRequest(method=method, url=url, headers=signed)
     region = session.get_config_variable("region") or "us-east-1"
-    _botocore("auth").S3SigV4Auth(credentials, "s3", region).add_auth(request)
+    signer = _botocore("auth").S3SigV4Auth(credentials, "s3", region)
+    # Left to itself it would hash the body, which is not here, and sign the hash of nothing.
+    signer.payload = lambda _: payload_sha256
+    signer.add_auth(request)
     return {str(name): str(value) for name, value in request.headers.items()}
 
 

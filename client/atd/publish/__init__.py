@@ -12,6 +12,8 @@ are the daemon's. Light on purpose: the names below load what they need on first
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -39,3 +41,16 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Callable(ModuleType):
+    """``atd.publish`` is this module as well as a function: whoever imported a module of this
+    package can still call ``atd.publish(…)``. (The class of a module may be replaced:
+    docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access.)
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.publish(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -1,12 +1,7 @@
-"""S3-compatible buckets: the only importer of botocore, which signs and does nothing else.
+"""S3-compatible buckets, for writing: requests signed by `atd.s3`, sent by the daemon's `Fetcher`.
 
-Requests go through the daemon's own `Fetcher`, under all its limits. Credentials are what botocore
-finds in the environment and in ``~/.aws``; its providers that would ask the network (instance
-metadata, single sign-on, assumed roles) are taken out, for the network is not theirs to use.
-Uploads are signed over the SHA-256 of the file (AWS Signature Version 4), so the bucket itself
-refuses other bytes.
-
-Reached through `importlib` by whoever needs it: botocore is an extra and takes its time to load.
+Belongs here: the two requests that publishing needs, HEAD and PUT of an object. Uploads are signed
+over the SHA-256 of the file (AWS Signature Version 4), so the bucket itself refuses other bytes.
 """
 
 from __future__ import annotations
@@ -15,16 +10,18 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
-from urllib.parse import quote as percent
-from urllib.parse import urlsplit
+from typing import Final, Self
 
-import botocore.auth
-import botocore.awsrequest
-import botocore.exceptions
-import botocore.session
-
-from atd.errors import BadSettings, InvalidSyntax, LoginRefused, StorageFault, TooLarge, Unreachable
+from atd import s3
+from atd.errors import (
+    AtdError,
+    BadSettings,
+    InvalidSyntax,
+    LoginRefused,
+    StorageFault,
+    TooLarge,
+    Unreachable,
+)
 from atd.protocol.syntax import quote
 from atd_daemon.network.fetch import Body, Fetcher, Reply
 
@@ -33,11 +30,9 @@ MAX_PUT_BYTES: Final = 5 * 1024**3
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _REPLY_BYTES: Final = 1024 * 1024
+_TIMEOUT_S: Final = 3600.0
 _EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-_NETWORKED: Final = (
-    *("assume-role", "assume-role-with-web-identity", "sso", "login"),
-    *("container-role", "iam-role"),
-)
+_BUCKET_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,66 +43,49 @@ class Place:
     prefix: str
 
     @classmethod
-    def parse(cls, url: str) -> Self:
+    def parse(cls, address: str) -> Self:
         """From ``s3://bucket/prefix``.
 
         Raises:
             InvalidSyntax: it is not one.
         """
-        parts = urlsplit(url)
-        bucket, prefix = parts.netloc, parts.path.strip("/")
-        plain = bucket.replace("-", "").replace(".", "")
-        named = 3 <= len(bucket) <= 63 and plain.isalnum() and bucket.isascii()
-        bad = parts.scheme != "s3" or not named or bucket != bucket.lower()
-        if bad or parts.query or parts.fragment or ".." in prefix.split("/"):
+        bucket, key = s3.split_address(address)
+        if not 3 <= len(bucket) <= 63 or not _BUCKET_CHARACTERS.issuperset(bucket):
             raise InvalidSyntax(
-                f"expected s3://BUCKET/PREFIX, found {quote(url)}",
-                next_step="bucket names have 3 to 63 of a-z 0-9 - .",
+                f"expected the name of a bucket, found {quote(bucket)}",
+                next_step="write s3://BUCKET/PREFIX; bucket names have 3 to 63 of a-z 0-9 - .",
             )
-        return cls(bucket, f"{prefix}/" if prefix else "")
+        parts = [part for part in key.split("/") if part]
+        if ".." in parts:
+            raise InvalidSyntax(f"expected s3://BUCKET/PREFIX, found {quote(address)}")
+        return cls(bucket, "".join(f"{part}/" for part in parts))
+
+    def url(self, key: str, endpoint: str | None) -> str:
+        """Where everyone who may read finds the object ``key`` below the prefix."""
+        return s3.https_url(f"s3://{self.bucket}/{self.prefix}{key}", endpoint)
 
 
 class Bucket:
-    """Writing to one place in a bucket.
+    """Writing to one place in a bucket, with the credentials of the user's own environment.
 
     Args:
         endpoint: the server of another provider, addressed as ``endpoint/bucket/key``; Amazon's
             own where it is None.
-
-    Raises:
-        LoginRefused: there are no credentials. Reads files: make it in a thread.
     """
 
     def __init__(self, fetcher: Fetcher, place: Place, endpoint: str | None = None) -> None:
-        session = botocore.session.Session()
-        resolver = session.get_component("credential_provider")
-        for provider in _NETWORKED:
-            resolver.remove(provider)
-        try:
-            found = session.get_credentials()
-            region = session.get_config_variable("region") or "us-east-1"
-        except botocore.exceptions.BotoCoreError as error:
-            raise BadSettings(f"the AWS configuration cannot be read: {error}") from error
-        if found is None:
-            raise LoginRefused(
-                f"no credentials for s3://{place.bucket}",
-                next_step="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or fill in "
-                "~/.aws/credentials, then: atd daemon stop",
-            )
         self._fetcher = fetcher
         self._place = place
-        self._credentials = found.get_frozen_credentials()
-        self._region: str = region
-        self._root = _root(place.bucket, region, endpoint)
+        self._endpoint = endpoint
 
     @property
     def public_base(self) -> str:
         """The URL that keys are appended to, for everyone who may read."""
-        return f"{self._root}/{percent(self._place.prefix)}"
+        return self._place.url("", self._endpoint)
 
     async def size(self, key: str) -> int | None:
         """The size of the object in bytes, or None where there is none."""
-        reply = await self._send("HEAD", key, _EMPTY)
+        reply = await self._send("HEAD", key, _EMPTY, {})
         if reply.status == 404:
             return None
         if reply.status != 200:
@@ -121,6 +99,7 @@ class Bucket:
         Raises:
             TooLarge: more than one request can carry.
             LoginRefused: the credentials are wrong, or not for this.
+            LocalError: there are no credentials, or botocore is not installed.
             Unreachable: no answer, or one that says nothing.
         """
         size = path.stat().st_size
@@ -132,28 +111,21 @@ class Bucket:
             raise self._refused(reply, key)
 
     async def _send(
-        self,
-        method: str,
-        key: str,
-        sha256: str,
-        headers: Mapping[str, str] | None = None,
-        body: Body = None,
+        self, method: str, key: str, sha256: str, headers: Mapping[str, str], body: Body = None
     ) -> Reply:
-        url = f"{self._root}/{percent(self._place.prefix + key)}"
-        signed = self._signed(method, url, sha256, headers or {})
+        url = self._place.url(key, self._endpoint)
+        # Finding the credentials reads files.
+        signed = await asyncio.to_thread(s3.signed_headers, method, url, headers, sha256)
         return await self._fetcher.request(
-            method, url, headers=signed, body=body, max_bytes=_REPLY_BYTES, timeout_s=3600.0
+            method,
+            url,
+            headers={name.lower(): value for name, value in signed.items()},
+            body=body,
+            max_bytes=_REPLY_BYTES,
+            timeout_s=_TIMEOUT_S,
         )
 
-    def _signed(
-        self, method: str, url: str, sha256: str, headers: Mapping[str, str]
-    ) -> dict[str, str]:
-        """``headers`` with what proves to the bucket who asks."""
-        request = botocore.awsrequest.AWSRequest(method=method, url=url, headers=dict(headers))
-        _Signer(self._credentials, self._region, sha256).add_auth(request)
-        return {name.lower(): str(value) for name, value in request.headers.items()}
-
-    def _refused(self, reply: Reply, key: str) -> Exception:
+    def _refused(self, reply: Reply, key: str) -> AtdError:
         said = quote(reply.body[:200].decode("utf-8", "replace"), 200)
         what = f"the bucket {self._place.bucket} answered {reply.status} for {key}: {said}"
         if reply.status in (401, 403):
@@ -163,26 +135,6 @@ class Bucket:
         if reply.status == 413:
             return TooLarge(what)
         return Unreachable(what)
-
-
-class _Signer(botocore.auth.S3SigV4Auth):  # type: ignore[misc]
-    """Signature Version 4 over a body whose hash is known already."""
-
-    def __init__(self, credentials: Any, region: str, sha256: str) -> None:
-        super().__init__(credentials, "s3", region)
-        self._sha256 = sha256
-
-    def payload(self, request: Any) -> str:
-        """What is signed for the body."""
-        return self._sha256
-
-
-def _root(bucket: str, region: str, endpoint: str | None) -> str:
-    if endpoint is not None:
-        return f"{endpoint.rstrip('/')}/{bucket}"
-    if "." in bucket:  # such a name does not fit Amazon's wildcard certificate
-        return f"https://s3.{region}.amazonaws.com/{bucket}"
-    return f"https://{bucket}.s3.{region}.amazonaws.com"
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

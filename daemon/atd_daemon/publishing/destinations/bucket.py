@@ -6,24 +6,11 @@ be there if the journal knows of sending it and its size is right. Others fetch 
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
-
 from atd.manifest import ManifestShard
 from atd.records import BlobRef, ShardEntry, ShardPart
 from atd_daemon.network.fetch import Fetcher
+from atd_daemon.network.s3 import MAX_PUT_BYTES, Bucket
 from atd_daemon.publishing.destinations.base import Placed, Staged, based, probe
-
-
-class ObjectStore(Protocol):
-    """What is needed of `atd_daemon.network.s3.Bucket`."""
-
-    @property
-    def public_base(self) -> str: ...
-
-    async def size(self, key: str) -> int | None: ...
-
-    async def put(self, key: str, path: Path, sha256: str) -> None: ...
 
 
 class Objects:
@@ -31,16 +18,9 @@ class Objects:
 
     warning = None
     early = True
+    max_shard_bytes = MAX_PUT_BYTES
 
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        bucket: ObjectStore,
-        name: str,
-        base_url: str | None,
-        max_shard_bytes: int,
-    ) -> None:
-        self.max_shard_bytes = max_shard_bytes
+    def __init__(self, fetcher: Fetcher, bucket: Bucket, name: str, base_url: str | None) -> None:
         self.base = f"{base_url or bucket.public_base}{name}/"
         self.place_key = f"{bucket.public_base}{name}/"
         self._fetcher = fetcher

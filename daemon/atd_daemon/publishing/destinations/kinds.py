@@ -5,13 +5,11 @@ Belongs here: reading ``pds``, a folder, ``s3://…`` and ``https://…``.
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from atd.errors import BadSettings, InvalidSyntax
+from atd.errors import InvalidSyntax
 from atd.manifest import Manifest
 from atd.names import check_url
 from atd.protocol.identity import Identity
@@ -19,6 +17,7 @@ from atd.protocol.syntax import quote
 from atd_daemon.network.account import Accounts
 from atd_daemon.network.fetch import Fetcher
 from atd_daemon.network.pds import PdsReader
+from atd_daemon.network.s3 import MAX_PUT_BYTES, Bucket, Place
 from atd_daemon.publishing.destinations.base import Destination
 from atd_daemon.publishing.destinations.blobs import DEFAULT_LIMIT, Blobs
 from atd_daemon.publishing.destinations.bucket import Objects
@@ -49,6 +48,7 @@ class Spec:
         if store in (None, PDS):
             spec = cls("pds")
         elif store is not None and store.startswith("s3://"):
+            Place.parse(store)
             return cls("bucket", store, base_url)
         elif store is not None and "://" in store:
             url = store if store.endswith("/") else f"{store}/"
@@ -80,8 +80,7 @@ class Makers:
     async def limit(self, spec: Spec, identity: Identity) -> int | None:
         """The largest shard, in bytes, that the destination takes; None: no limit known."""
         if spec.kind == "bucket":
-            limit: int = _s3().MAX_PUT_BYTES
-            return limit
+            return MAX_PUT_BYTES
         if spec.kind != "pds":
             return None
         described = await self.reader.describe_server(identity.pds)
@@ -93,30 +92,14 @@ class Makers:
         """The destination of one publication.
 
         Raises:
-            LoginRefused, BadSettings: a bucket's credentials or its library are missing.
             AtdError: the PDS could not be asked for its limit.
         """
         limit = await self.limit(spec, identity)
         if spec.kind == "bucket":
-            s3 = _s3()
-            place = s3.Place.parse(spec.where)
-            bucket = await asyncio.to_thread(s3.Bucket, self.fetcher, place, self.s3_endpoint)
-            return Objects(self.fetcher, bucket, name, spec.base_url, limit or 0)
+            bucket = Bucket(self.fetcher, Place.parse(spec.where), self.s3_endpoint)
+            return Objects(self.fetcher, bucket, name, spec.base_url)
         if spec.kind == "folder":
             return Folder(self.fetcher, Path(spec.where), name, spec.base_url, manifest)
         if spec.kind == "web":
             return Web(self.fetcher, spec.where)
         return Blobs(self.accounts, self.reader, identity, limit or DEFAULT_LIMIT)
-
-
-def _s3() -> Any:
-    """The door of botocore, opened on first use: it is an extra."""
-    try:
-        return importlib.import_module("atd_daemon.network.s3")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "botocore":
-            raise
-        raise BadSettings(
-            "publishing to a bucket needs botocore, which is not installed",
-            next_step="install it with: pip install 'atd-catalog[s3]'; then: atd daemon stop",
-        ) from None
