@@ -96,3 +96,22 @@ def test_taking_out_what_is_not_there_is_a_key_error() -> None:
     root, blocks = mst.build({"c/1": value(1)})
     with pytest.raises(KeyError):
         Tree(dict(blocks).__getitem__, root).delete("c/2")
+
+
+def test_a_change_to_a_large_tree_touches_only_its_path() -> None:
+    """Ten thousand records: a write costs a few blocks, not a new tree."""
+    root, blocks = mst.build({f"c/{n:05d}": value(n % 250) for n in range(10_000)})
+    read: list[Cid] = []
+
+    def stored(cid: Cid) -> bytes:
+        read.append(cid)
+        return blocks[cid]
+
+    for n in range(50):
+        read.clear()
+        tree = Tree(stored, root)
+        tree.put(f"c/{n * 199:05d}x", value(1))
+        sealed = tree.seal()
+        tree.cover(f"c/{n * 199:05d}x")
+        assert max(len(sealed.added), len(sealed.removed)) < 25
+        assert len(read) < 50
