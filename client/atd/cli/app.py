@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from atd import __version__
-from atd.cli import accounts, browse, daemon, data, host, output, settings
+from atd.cli import accounts, browse, daemon, data, host, output, publishing, settings
 from atd.errors import AtdError
 
 _debug = False
@@ -44,7 +44,7 @@ def root(
     _debug = debug
 
 
-for _module in (accounts, browse, data, settings):
+for _module in (accounts, publishing, browse, data, settings):
     _module.register(app)
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(host.app, name="host")

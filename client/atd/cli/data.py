@@ -91,4 +91,10 @@ def _unchecked(verdict: Any) -> str:
 def _as_error(step: Any, ref: str) -> errors.AtdError:
     """The error of the step that failed, so that the exit code says which kind it was."""
     message = f"{ref} does not verify: {step.get('name', 'no verdict')}: {step.get('found', '')}"
-    return errors.rebuild(step.get("error", "ProofError"), message)
+    advice = f"fetch it again with: atd pull {ref}" if _is_shard(step) else None
+    return errors.rebuild(step.get("error", "ProofError"), message, advice)
+
+
+def _is_shard(step: Mapping[str, Any]) -> bool:
+    """Whether the step is about a file in the local store, which is not the publisher's fault."""
+    return str(step.get("name", "")).startswith("shard ")

@@ -34,9 +34,7 @@ def config(json: JsonOption = False) -> None:
 
 
 def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the demo's folder and daemons in place.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's folder in place.")] = False,
 ) -> None:
     """Tell the whole story on this machine, with no account: publish, discover, prove, load."""
     try:

@@ -1,8 +1,8 @@
 """The data set of the demo: handwritten digits, real and openly licensed.
 
 Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak (1998), UCI Machine Learning
-Repository, https://doi.org/10.24432/C50P49, licensed CC BY 4.0. ``digits.csv.gz`` is the test set of
-1,797 digits as scikit-learn distributes it: 64 pixels of 0 to 16, row by row, then the digit.
+Repository, https://doi.org/10.24432/C50P49, licensed CC BY 4.0. ``digits.csv.gz`` is the test set
+of 1,797 digits as scikit-learn distributes it: 64 pixels of 0 to 16, row by row, then the digit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def write_folder(folder: Path) -> int:
-    """Lay the digits out as ``folder/{train,test}/{digit}/{number}.png``; returns how many there are.
+    """Lay the digits out as ``folder/{train,test}/{digit}/{number}.png``; returns their number.
 
     Every fifth digit goes to ``test``.
     """

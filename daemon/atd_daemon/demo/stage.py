@@ -1,8 +1,8 @@
 """What the demo is played on: a folder, two homes with their daemons, and names that resolve.
 
 Everything is real: each command of the story is the ``atd`` command in a process of its own. Only
-the names are the demo's: a small DNS server on loopback answers for ``alice.test`` and ``bob.test``,
-whose hosts are ``did:web`` on loopback ports, admitted by ``ATD_ALLOW_HOSTS`` alone.
+the names are the demo's: a small DNS server on loopback answers for ``alice.test`` and
+``bob.test``, whose hosts are ``did:web`` on loopback ports, admitted by ``ATD_ALLOW_HOSTS`` alone.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Person:
             [sys.executable, *arguments],
             input=stdin,
             env=self.environ,
+            cwd=self.home.parent,
             capture_output=True,
             text=True,
             check=False,

@@ -11,6 +11,7 @@ import json
 import shlex
 import sqlite3
 import sys
+import textwrap
 import time
 from contextlib import closing
 from pathlib import Path
@@ -23,8 +24,7 @@ from atd_daemon.demo.stage import Person, Stage, prepared
 
 NAME = "digits"
 
-LOADING = '''\
-from typing import Annotated
+LOADING = """\
 import numpy as np
 from numpy.typing import NDArray
 import atd
@@ -44,14 +44,14 @@ for batch in ds.shuffled(seed=0).batched(256):
         counts[label] += 1
 print("the last batch:", batch.image.shape)
 print("labels seen:", counts, "=", sum(counts.values()))
-'''
+"""
 
 
 def tell(*, keep: bool = False) -> int:
     """Tell the story; returns the exit code: 0 if every act went as told.
 
     Args:
-        keep: leave the folder and its daemons in place afterwards.
+        keep: leave the folder in place afterwards.
     """
     began = time.monotonic()
     with prepared(keep=keep) as stage:
@@ -75,7 +75,7 @@ def _publish(stage: Stage) -> None:
         _login(person, made["password"])
     _command(
         stage.alice,
-        *("publish", str(folder), "--name", NAME, "--license", digits.LICENSE),
+        *("publish", f"./{NAME}", "--name", NAME, "--license", digits.LICENSE),
         *("--title", digits.TITLE, "--description", digits.DESCRIPTION),
         *("--citation", digits.CITATION, "--tag", "handwriting", "--yes"),
     )
@@ -92,7 +92,7 @@ def _discover(bob: Person) -> None:
 
 def _load(bob: Person) -> None:
     _act("He loads it, typed.")
-    _say("".join(f"  >>> {line}\n" for line in LOADING.splitlines()).rstrip())
+    _say("".join(f"      {line}".rstrip() + "\n" for line in LOADING.splitlines()))
     _show(_must(bob.python("-c", LOADING)))
 
 
@@ -102,6 +102,8 @@ def _alter_a_shard(stage: Stage) -> None:
     _flip(shard, shard.stat().st_size // 2)
     _say(f"  flipped a bit in the middle of {shard.name}")
     _refused(stage.bob, "DigestMismatch", "verify", f"@alice.test/{NAME}")
+    _act("The store threw it away. It fetches the true one again.")
+    _command(stage.bob, "pull", f"@alice.test/{NAME}")
 
 
 def _alter_a_record(stage: Stage) -> None:
@@ -183,7 +185,9 @@ def _act(text: str) -> None:
 
 
 def _echo(*arguments: str) -> None:
-    _say(f"\n  $ atd {shlex.join(arguments)}")
+    text = f"$ atd {shlex.join(arguments)}"
+    lines = textwrap.wrap(text, 88, break_long_words=False, subsequent_indent="      ")
+    _say("\n" + " \\\n".join(f"  {line}" for line in lines))
 
 
 def _show(result: CompletedProcess[str]) -> None:
