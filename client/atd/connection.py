@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
@@ -29,6 +30,7 @@ from atd.settings import Settings
 CALL_TIMEOUT_S: Final = 900.0
 STREAM_IDLE_TIMEOUT_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 5.0
+PAUSE_S: Final = 0.2
 
 Param = str | int | bool | Sequence[str] | None
 
@@ -63,8 +65,17 @@ class Connection:
             DaemonAway: it is not running, could not be started, or stopped while answering.
             DaemonMismatch: it is of another version or was started with other settings.
         """
-        with self._answer(endpoint, params, input, CALL_TIMEOUT_S) as answer:
-            return _object(answer.read())
+        try:
+            return self._ask(endpoint, params, input)
+        except _CutOff:
+            if endpoint.kind != "query":
+                raise _away() from None
+        # A daemon that was just stopping may let a request fall. A query can be asked again.
+        time.sleep(PAUSE_S)
+        try:
+            return self._ask(endpoint, params, input)
+        except _CutOff:
+            raise _away() from None
 
     def stream(
         self, endpoint: api.Endpoint, input: Mapping[str, Any] | None = None
@@ -73,26 +84,29 @@ class Connection:
 
         Closing the iterator early tells the daemon to stop. Raises like `call`.
         """
-        with self._answer(endpoint, None, input, STREAM_IDLE_TIMEOUT_S) as answer:
-            for line in answer:
-                if not line.strip():
-                    continue
-                if not line.endswith(b"\n"):
-                    break
-                event = _object(line)
-                if "error" in event:
-                    raise api.error_from_wire(event)
-                yield event
-                if "result" in event:
-                    return
-            raise self._cut_off()
+        try:
+            with self._answer(endpoint, None, input, STREAM_IDLE_TIMEOUT_S) as answer:
+                for line in answer:
+                    if not line.strip():
+                        continue
+                    if not line.endswith(b"\n"):
+                        break
+                    event = _object(line)
+                    if "error" in event:
+                        raise api.error_from_wire(event)
+                    yield event
+                    if "result" in event:
+                        return
+        except _CutOff:
+            pass
+        raise _away()
 
     def result(self, endpoint: api.Endpoint, input: Mapping[str, Any]) -> dict[str, Any]:
         """Run a streaming procedure to its end and return its result."""
         for event in self.stream(endpoint, input):
             if "result" in event:
                 return dict(event["result"])
-        raise self._cut_off()
+        raise _away()
 
     def is_up(self) -> bool:
         """Whether something accepts connections at the daemon's socket."""
@@ -101,6 +115,15 @@ class Connection:
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
         return True
+
+    def _ask(
+        self,
+        endpoint: api.Endpoint,
+        params: Mapping[str, Param] | None,
+        input: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        with self._answer(endpoint, params, input, CALL_TIMEOUT_S) as answer:
+            return _object(answer.read())
 
     @contextlib.contextmanager
     def _answer(
@@ -126,7 +149,7 @@ class Connection:
         except TimeoutError:
             raise DaemonError(f"the daemon gave no sign of life for {timeout_s:.0f} s") from None
         except (ConnectionError, http.client.HTTPException):
-            raise self._cut_off() from None
+            raise _CutOff from None
         finally:
             line.close()
 
@@ -196,11 +219,16 @@ class Connection:
                 next_step="set ATD_HOME to a folder of its own",
             )
 
-    def _cut_off(self) -> DaemonAway:
-        return DaemonAway(
-            "the daemon stopped while it was answering",
-            next_step="run the same command again (it goes on from there), or see: atd daemon logs",
-        )
+
+class _CutOff(Exception):
+    """The answer did not come to its end."""
+
+
+def _away() -> DaemonAway:
+    return DaemonAway(
+        "the daemon stopped while it was answering",
+        next_step="run the same command again (it goes on from there), or see: atd daemon logs",
+    )
 
 
 class HasOptions(Protocol):

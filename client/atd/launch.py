@@ -55,16 +55,36 @@ def start_daemon(settings: Settings, is_up: Callable[[], bool]) -> None:
     settings.prepare()
     deadline = time.monotonic() + START_TIMEOUT_S
     with _only_one(settings.run_dir / "start.lock", deadline):
-        if is_up():
-            return
-        try:
-            _spawn(settings, deadline)
-        except Busy:
-            # Someone ran `atd daemon run` between our look and our start: theirs will do.
-            while not is_up():
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_S)
+        while not is_up():
+            if _is_free(settings.lock_file):
+                # Busy: someone ran `atd daemon run` between our look and our start. Theirs will do.
+                with contextlib.suppress(Busy):
+                    _spawn(settings, deadline)
+                    return
+            elif time.monotonic() > deadline:
+                raise DaemonAway(
+                    f"a daemon holds {settings.lock_file}, but does not listen at "
+                    f"{settings.socket_path}",
+                    next_step="see what it does with: atd daemon logs",
+                )
+            time.sleep(POLL_S)
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no daemon holds the lock ``path``: neither a living one nor one that is stopping."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StorageFault(f"cannot open the lock file {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def log_tail(log_file: Path, offset: int = 0, lines: int = LOG_LINES) -> list[str]:

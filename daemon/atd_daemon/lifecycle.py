@@ -42,7 +42,8 @@ BACKLOG: Final = 128
 LOOPBACK: Final = "127.0.0.1"
 
 _SECRET: Final = re.compile(
-    r"(?i)(bearer\s+|(?:password|jwt|token|secret|authorization)[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+"
+    r"(?i)\bbearer\s+\S+"
+    r"|(?:password|jwt|token|secret)[\"']?\s*[:=]\s*[\"']?[^\s\"',}]+"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"
 )
 

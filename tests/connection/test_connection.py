@@ -79,8 +79,13 @@ def answering(settings: Settings, reply: bytes) -> Iterator[None]:
                     peer, _ = line.accept()
                 except OSError:
                     return
-                with peer:
-                    if peer.recv(65536):
+                with peer, peer.makefile("rb") as request:
+                    size = 0
+                    while (part := request.readline()).strip():
+                        name, _, value = part.partition(b":")
+                        size = int(value) if name.lower() == b"content-length" else size
+                    request.read(size)
+                    if part:
                         peer.sendall(reply)
 
         thread = threading.Thread(target=serve)

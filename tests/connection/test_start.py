@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,6 +39,14 @@ def wait_until(true: Callable[[], bool], timeout_s: float = 20) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_the_first_question_starts_it_and_the_next_finds_it(home: Settings) -> None:
@@ -116,6 +125,25 @@ def test_sigterm_ends_it_in_order(home: Settings) -> None:
     wait_until(lambda: not home.daemon_file.exists())
     assert not home.socket_path.exists()
     assert "stopping" in lifecycle.logs(home)[-1]
+
+
+def test_a_daemon_that_is_stopping_is_waited_for(home: Settings) -> None:
+    """It takes no more requests, finishes the one it has, and the next daemon comes after it."""
+    first = lifecycle.start(home)["pid"]
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(str(home.socket_path))
+        slow.sendall(
+            b"POST /xrpc/network.atd.store.pull HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        time.sleep(0.2)
+        os.kill(first, signal.SIGTERM)
+        connection = Connection(home)
+        wait_until(lambda: not connection.is_up())
+        assert home.daemon_file.exists(), "it is still there, with a request in flight"
+        second = connection.call(api.GET_STATUS)["pid"]
+    assert second != first
+    wait_until(lambda: not runs(first))
 
 
 def test_a_stale_pid_in_the_file_harms_nobody(home: Settings) -> None:

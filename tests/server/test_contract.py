@@ -45,7 +45,7 @@ def test_every_endpoint_has_exactly_one_handler() -> None:
     assert not any(endpoint.streaming for endpoint in ANSWERS)
 
 
-@pytest.mark.parametrize("cls", errors.tree(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", list(errors.tree()), ids=lambda cls: cls.__name__)
 def test_every_error_crosses_the_socket_as_itself(cls: type[errors.AtdError]) -> None:
     error = cls("what happened", next_step="what to do")
     assert 400 <= api.status_of(error) < 600
