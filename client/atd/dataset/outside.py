@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from atd import s3
 from atd.dataset.source import FolderSource, Shard, ShardSource, choose_splits, folder_source
@@ -36,6 +36,18 @@ MAX_SHARD_BYTES: Final = 64 * 1024**3
 MAX_PATTERN: Final = 100_000
 _RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
 _CHUNK: Final = 1 << 20
+
+# Only http and https, redirects included: an opener made by default also knows ftp: and file:.
+_OPENER: Final = urllib.request.OpenerDirector()
+for _handler in (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPErrorProcessor,
+):
+    _OPENER.add_handler(_handler())
 
 
 @dataclass(frozen=True)
@@ -115,8 +127,7 @@ def _with_manifest(base: str, split: str | None, settings: Settings) -> FolderSo
     for shard in source.shards:
         path = folder / shard.name
         if not (path.is_file() and path.stat().st_size == shard.size):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fetch(urljoin(base, shard.name), path, shard.size, settings)
+            fetch(base + shard.name, path, shard.size, settings)
     return source
 
 
@@ -156,8 +167,8 @@ def fetch(address: str, target: Path, limit: int, settings: Settings) -> None:
 
 
 def _copy(url: str, out: tempfile._TemporaryFileWrapper[bytes], limit: int) -> None:
-    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})  # noqa: S310 - http(s) only: refs.UrlRef and s3 make no other
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+    with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
         while chunk := answer.read(_CHUNK):
             limit -= len(chunk)
             if limit < 0:
