@@ -10,25 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from atd.errors import RecordAbsent, RemoteError
+from atd.errors import LexiconError, RecordAbsent, RemoteError
 from atd.names import DATASET, RELEASE, SCHEMA, release_key
 from atd.protocol.cbor import Cid
+from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence
 from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
-from atd.records import Dataset, Record, ShardEntry, ShardPart
+from atd.records import Dataset, Record, ShardEntry, ShardPart, parse
 from atd.refs import DatasetRef
 from atd_daemon.sync.found import Found, ResolvedDataset
+from atd_daemon.sync.prover import Prover
 from atd_daemon.sync.resolve import Resolver
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is at a URI, and in which commit: ``cid`` None is a proved absence."""
+    """What is at a URI, and in which commit: ``cid`` None is a proved absence.
+
+    ``record`` is its typed value; ``fault`` says why there is none.
+    """
 
     uri: AtUri
     cid: Cid | None
     commit: Cid
     record: Record | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Current:
     Args:
         head: the proved state of its head record.
         resolved: its latest release, down to the shard lists; None: nothing, or nothing usable.
-        trouble: why the release that the head points to is not usable.
+        trouble: why the head, or the release that it points to, is not usable.
     """
 
     head: Place
@@ -83,33 +89,34 @@ def schema_uri(did: Did, name: str, version: str) -> AtUri:
     return AtUri(did, Nsid(SCHEMA), RecordKey.parse(release_key(name, version)))
 
 
-async def place(resolver: Resolver, uri: AtUri) -> Place:
-    """What is at ``uri`` now: asked of the PDS, and proved.
+async def place(prover: Prover, identity: Identity, uri: AtUri) -> Place:
+    """What is at ``uri`` in the repository of ``identity`` now: asked of the PDS, and proved.
 
     A commit by a previous key is accepted: it is the account's own repository, and the write that
-    follows is what cures that state.
+    follows is what cures that state. So is a record that its lexicon refuses: it is there.
 
     Raises:
-        AtdError: as `Resolver.record`, but an absence is an answer.
+        AtdError: as `Prover.record`, but an absence is an answer.
     """
+    what = (await prover.record(identity, uri)).what
+    if isinstance(what, VerifiedAbsence):
+        return Place(uri, None, what.commit.cid)
     try:
-        found = await resolver.record(uri, refresh=True, allow_previous_key=True)
-    except RecordAbsent as absent:
-        if not isinstance(absent.proof, VerifiedAbsence):
-            raise
-        return Place(uri, None, absent.proof.commit.cid)
-    return Place(uri, found.cid, found.commit, found.record)
+        return Place(uri, what.cid, what.commit.cid, parse(what))
+    except LexiconError as error:
+        return Place(uri, what.cid, what.commit.cid, fault=str(error))
 
 
-async def read(resolver: Resolver, did: Did, name: str) -> Current:
-    """The state of ``name`` in the repository of ``did``; raises as `place`."""
-    head = await place(resolver, head_uri(did, name))
-    if head.cid is None:
-        return Current(head)
+async def read(resolver: Resolver, prover: Prover, identity: Identity, name: str) -> Current:
+    """The state of ``name`` in the repository of ``identity``; raises as `place`."""
+    head = await place(prover, identity, head_uri(identity.did, name))
+    if head.record is None:
+        return Current(head, trouble=head.fault)
     try:
-        resolved = await resolver.dataset(DatasetRef(did, name), allow_previous_key=True)
+        ref = DatasetRef(identity.did, name)
+        resolved = await resolver.dataset(ref, allow_previous_key=True)
     except (RemoteError, RecordAbsent) as error:
         return Current(head, trouble=f"{type(error).__name__}: {error}")
     if resolved.head is None or resolved.head.cid != head.cid:
-        return await read(resolver, did, name)  # it moved between the two questions
+        return await read(resolver, prover, identity, name)  # it moved between the questions
     return Current(head, resolved)

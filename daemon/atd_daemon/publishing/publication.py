@@ -57,7 +57,7 @@ class Publishing:
         Spec.parse(asked.store, asked.base_url)
         account = self._tools.accounts.get(asked.account)
         identity = await self._tools.resolver.identity(account.did)
-        current = await state.read(self._tools.resolver, account.did, asked.name)
+        current = await state.read(self._tools.resolver, self._prover, identity, asked.name)
         store, base_url = self._where(asked, current)
         limit = await self._tools.makers.limit(Spec.parse(store, base_url), identity)
         begun = Begun(
@@ -89,7 +89,9 @@ class Publishing:
         """
         entry = self._tools.journal.entry(id)
         with self._tools.journal.sending(id):
-            run = Run(self._tools, entry, request, self._staging / id, listener)
+            identity = await self._tools.resolver.identity(entry.did)
+            folder = self._staging / id
+            run = Run(self._tools, self._prover, identity, entry, request, folder, listener)
             published = await run.run()
             self._tools.journal.end(id, done=True)
         await asyncio.to_thread(self._discard, id)
@@ -153,7 +155,7 @@ class Publishing:
     async def _undo(self, identity: Identity, name: str, listener: Listener) -> Unpublished:
         tools = self._tools
         patience = Patience(tools.clock, listener)
-        sender = Sender(tools.accounts, tools.resolver, patience, tools.checkpoint, identity.did)
+        sender = Sender(tools.accounts, self._prover, identity, patience, tools.checkpoint)
         undo = Undo(
             identity,
             name,

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from atd.errors import Busy, Conflict, LexiconError, NeedsConsent, ProofError, TooLarge
+from atd.errors import Busy, Conflict, NeedsConsent, ProofError, TooLarge
 from atd.manifest import Manifest, hash_shard
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
@@ -46,6 +46,7 @@ from atd_daemon.publishing.sending import Checkpoint, Guard, Sender
 from atd_daemon.publishing.versions import Step, following
 from atd_daemon.store import Store
 from atd_daemon.sync.found import ResolvedDataset
+from atd_daemon.sync.prover import Prover
 from atd_daemon.sync.resolve import Resolver
 
 CONSENT: Final = (
@@ -72,17 +73,24 @@ class Run:
     """One run of one publication; made anew for each attempt."""
 
     def __init__(
-        self, tools: Tools, entry: Entry, request: Commit, folder: Path, listener: Listener
+        self,
+        tools: Tools,
+        prover: Prover,
+        identity: Identity,
+        entry: Entry,
+        request: Commit,
+        folder: Path,
+        listener: Listener,
     ) -> None:
         self._tools = tools
+        self._prover = prover
+        self._identity = identity
         self._entry = entry
         self._request = request
         self._folder = folder
         self._listener = listener
         self._patience = Patience(tools.clock, listener)
-        self._sender = Sender(
-            tools.accounts, tools.resolver, self._patience, tools.checkpoint, entry.did
-        )
+        self._sender = Sender(tools.accounts, prover, identity, self._patience, tools.checkpoint)
 
     @property
     def _did(self) -> Did:
@@ -91,24 +99,18 @@ class Run:
     async def run(self) -> Published:
         """Publish; raises what cannot be waited out, and a later run goes on from there."""
         manifest = await self._checked()
-        identity = await self._patience.harmless(
-            "asking who the publisher is", lambda: self._tools.resolver.identity(self._did)
-        )
-        destination = await self._destination(identity, manifest)
-        current = await self._patience.harmless(
-            "reading what is published",
-            lambda: state.read(self._tools.resolver, self._did, self._entry.name),
-        )
+        destination = await self._destination(manifest)
+        current = await self._patience.harmless("reading what is published", self._current)
         plan = self._planned(current, manifest)
         if plan is None:
             decision = await self._decide(current, manifest, destination)
             if decision.nothing:
-                return await self._unchanged(current, manifest, identity)
+                return await self._unchanged(current, manifest)
             plan = await self._plan(decision, current, manifest, destination)
         await self._send(plan, current, manifest, destination)
         resolved = await self._read_back(plan, manifest, current, destination)
         await self._adopt(manifest)
-        return self._result(plan, resolved, identity, destination)
+        return self._result(plan, resolved, destination)
 
     # --- check, decide ---------------------------------------------------------------------------
 
@@ -127,12 +129,17 @@ class Run:
         self._tools.checkpoint("checked")
         return manifest
 
-    async def _destination(self, identity: Identity, manifest: Manifest) -> Destination:
+    async def _current(self) -> Current:
+        return await state.read(
+            self._tools.resolver, self._prover, self._identity, self._entry.name
+        )
+
+    async def _destination(self, manifest: Manifest) -> Destination:
         asked = self._entry.request
         spec = Spec.parse(asked["store"], asked["baseUrl"])
         destination = await self._patience.harmless(
             "asking the destination",
-            lambda: self._tools.makers.make(spec, identity, self._entry.name, manifest),
+            lambda: self._tools.makers.make(spec, self._identity, self._entry.name, manifest),
         )
         limit = destination.max_shard_bytes
         largest = max(manifest.shards, key=lambda shard: shard.size)
@@ -175,7 +182,7 @@ class Run:
         )
         decision = decide(current, manifest, self._request.card, asked=asked, elsewhere=elsewhere)
         if current.trouble is not None:
-            detail = f"the release that the head points to is not usable: {current.trouble}"
+            detail = f"what is published is not usable, and is replaced: {current.trouble}"
             self._listener.step(name="warning", detail=detail)
         while decision.version is not None and not await self._is_free(decision.version, manifest):
             if asked is not None:
@@ -189,23 +196,18 @@ class Run:
     async def _is_free(self, version: str, manifest: Manifest) -> bool:
         """Whether no release or other schema is left under this version (of an earlier life)."""
         name = self._entry.name
-        try:
-            release = await self._sender.at(state.release_uri(self._did, name, version))
-            schema = await self._sender.at(state.schema_uri(self._did, name, version))
-        except LexiconError:
-            return False  # whatever it is, it is there
+        release = await self._sender.at(state.release_uri(self._did, name, version))
+        schema = await self._sender.at(state.schema_uri(self._did, name, version))
         same = isinstance(schema.record, SchemaRecord) and schema.record.schema == manifest.schema
         return release.cid is None and (schema.cid is None or same)
 
-    async def _unchanged(
-        self, current: Current, manifest: Manifest, identity: Identity
-    ) -> Published:
+    async def _unchanged(self, current: Current, manifest: Manifest) -> Published:
         """Nothing to write: say so, and keep the shards that were packed."""
         assert current.resolved is not None
         self._listener.step(name="unchanged", detail=f"release {current.version} has this data")
         await self._adopt(manifest)
         found = current.resolved
-        return _published(found, identity, unchanged=True, new_shards=0, uploaded=0)
+        return _published(found, self._identity, unchanged=True, new_shards=0, uploaded=0)
 
     def _placing(self, current: Current, manifest: Manifest, destination: Destination) -> Placing:
         tools = self._tools
@@ -334,13 +336,12 @@ class Run:
         self,
         plan: Plan,
         resolved: ResolvedDataset,
-        identity: Identity,
         destination: Destination,
     ) -> Published:
         _, uploaded = self._tools.journal.uploads_of(self._entry.id)
         return _published(
             resolved,
-            identity,
+            self._identity,
             unchanged=bool(plan.about["cardOnly"]),
             new_shards=int(plan.about["newShards"]),
             uploaded=uploaded,

@@ -22,12 +22,13 @@ from typing import Final
 from atd.errors import Conflict, Offline, RateLimited, Unreachable
 from atd.names import SHARDS
 from atd.protocol.cbor import Cid
-from atd.protocol.syntax import AtUri, Did
+from atd.protocol.identity import Identity
+from atd.protocol.syntax import AtUri
 from atd_daemon.network.account import Accounts
 from atd_daemon.publishing.batches import Action, Write
 from atd_daemon.publishing.current import Place, place
 from atd_daemon.publishing.patience import Patience
-from atd_daemon.sync.resolve import Resolver
+from atd_daemon.sync.prover import Prover
 
 MAX_ATTEMPTS: Final = 12
 
@@ -43,21 +44,21 @@ class Guard:
 
 
 class Sender:
-    """Sends batches into the repository of ``did``."""
+    """Sends batches into the repository of ``identity``."""
 
     def __init__(
         self,
         accounts: Accounts,
-        resolver: Resolver,
+        prover: Prover,
+        identity: Identity,
         patience: Patience,
         checkpoint: Checkpoint,
-        did: Did,
     ) -> None:
         self._accounts = accounts
-        self._resolver = resolver
+        self._prover = prover
+        self._identity = identity
         self._patience = patience
         self._checkpoint = checkpoint
-        self._did = did
 
     async def send(self, batches: Sequence[Sequence[Write]], guard: Guard) -> None:
         """Make sure that every batch is written, in order.
@@ -76,7 +77,9 @@ class Sender:
 
     async def at(self, uri: AtUri) -> Place:
         """What is at ``uri`` now, proved; asked again while the PDS does not answer."""
-        return await self._patience.harmless("reading back", lambda: place(self._resolver, uri))
+        return await self._patience.harmless(
+            "reading back", lambda: place(self._prover, self._identity, uri)
+        )
 
     async def _batch(self, batch: Sequence[Write], guard: Guard) -> None:
         last = batch[-1]
@@ -104,7 +107,7 @@ class Sender:
                 trouble = error
             await self._patience.pause(attempt)
         raise trouble or Conflict(
-            f"the repository of {self._did} is being written to all the time",
+            f"the repository of {self._identity.did} is being written to all the time",
             next_step="run the same command again when the other writer is done",
         )
 
@@ -122,7 +125,7 @@ class Sender:
         operations = [write.operation() for write in batch]
         await self._patience.told_to_wait(
             "writing records",
-            lambda: self._accounts.apply_writes(self._did, operations, commit),
+            lambda: self._accounts.apply_writes(self._identity.did, operations, commit),
         )
 
 
