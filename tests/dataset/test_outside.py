@@ -163,7 +163,8 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     client.create_bucket(Bucket="shards")
     for path in folder.iterdir():
-        client.put_object(Bucket="shards", Key=f"leaves/{path.name}", Body=path.read_bytes())
+        key, data = f"leaves/{path.name}", path.read_bytes()
+        client.put_object(Bucket="shards", Key=key, Body=data, ACL="public-read")
     yield f"http://{host}:{port}"
     server.stop()
 
