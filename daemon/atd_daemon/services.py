@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from atd.settings import Settings
+from atd.settings import Settings, split_host_port
 from atd_daemon.catalog import Catalog
 from atd_daemon.config import Config
 from atd_daemon.host.host import Host
-from atd_daemon.hosting import HostListener
+from atd_daemon.host.listener import HostListener
 from atd_daemon.network.account import Accounts
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.fetch import Fetcher
@@ -100,7 +100,7 @@ async def wired(
         stack.push_async_callback(store.close)
         host = Host.open(config.state_dir / "host", clock)
         stack.callback(host.close)
-        listener = HostListener(host, settings.host_listen)
+        listener = HostListener(host, *split_host_port(settings.host_listen))
         stack.push_async_callback(listener.close)
         directory = Directory(fetcher, txt, config, clock=clock, cache=CatalogIdentities(catalog))
         pds = PdsReader(fetcher, config)

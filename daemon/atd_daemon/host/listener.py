@@ -12,7 +12,6 @@ import logging
 
 from aiohttp import web
 
-from atd.settings import split_host_port
 from atd_daemon.host.app import create_host_app
 from atd_daemon.host.host import Host
 
@@ -21,14 +20,21 @@ _log = logging.getLogger(__name__)
 
 
 class HostListener:
-    """Serves ``host`` at ``listen`` (``host:port``) from the first account on."""
+    """Serves ``host`` at ``address`` and ``port`` from the first account on."""
 
-    def __init__(self, host: Host, listen: str) -> None:
+    def __init__(self, host: Host, address: str, port: int) -> None:
         self.host = host
-        self.listen = listen
+        self.address = address
+        self.port = port
         self.problem: str | None = None
         self._runner: web.AppRunner | None = None
         self._changing = asyncio.Lock()
+
+    @property
+    def listen(self) -> str:
+        """Where it listens, as ``host:port``."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.port}"
 
     @property
     def running(self) -> bool:
@@ -44,9 +50,8 @@ class HostListener:
                 create_host_app(self.host), access_log=None, shutdown_timeout=_GRACE_S
             )
             await runner.setup()
-            address, port = split_host_port(self.listen)
             try:
-                await web.TCPSite(runner, address, port).start()
+                await web.TCPSite(runner, self.address, self.port).start()
             except OSError as error:
                 await runner.cleanup()
                 self.problem = f"cannot listen on {self.listen}: {error.strerror}"
