@@ -198,22 +198,37 @@ def raw(served: Served, head: str, body: bytes = b"") -> socket.socket:
     return peer
 
 
-def test_a_download_that_is_not_read_is_broken_off_and_frees_its_place(tmp_path: Path) -> None:
+def download(served: Served, client: Client) -> socket.socket:
+    """A download of 18 MB that was begun and is not read on."""
+    for n in range(20):
+        client.put(THING, f"k{n}", {"text": f"{n}" + "x" * 900_000})
+    path = f"/xrpc/com.atproto.sync.getRepo?did={quote(client.did)}"
+    peer = raw(served, f"GET {path} HTTP/1.1", b"\r\n")
+    assert peer.recv(12) == b"HTTP/1.1 200"  # it has its place
+    return peer
+
+
+def test_a_download_that_is_not_read_is_broken_off_and_frees_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     limits = HostLimits(send_timeout_s=0.5, max_car_streams=1)
     with Served(tmp_path / "h", limits=limits) as served:
         client = served.client(served.make())
-        for n in range(20):
-            client.put(THING, f"k{n}", {"text": f"{n}" + "x" * 900_000})
-        peer = raw(served, f"GET /xrpc/com.atproto.sync.getRepo?did={quote(client.did)} HTTP/1.1")
-        peer.sendall(b"\r\n")
-        wait_until(
-            lambda: client.get("com.atproto.sync.getRepo", did=client.did).status_code == 503
-        )
-        wait_until(
-            lambda: client.get("com.atproto.sync.getRepo", did=client.did).status_code == 200
-        )
+        peer = download(served, client)
+        wait_until(lambda: "ended early" in caplog.text)
+        wait_until(lambda: client.get("com.atproto.sync.getRepo", did=client.did).ok)
         assert not ended_well(peer)
         peer.close()
+
+
+def test_there_is_a_limit_to_downloads(tmp_path: Path) -> None:
+    with Served(tmp_path / "h", limits=HostLimits(max_car_streams=1)) as served:
+        client = served.client(served.make())
+        peer = download(served, client)
+        url = f"{served.origin}/xrpc/com.atproto.sync.getRepo"
+        wait_until(lambda: client.http.get(url, params={"did": client.did}).status_code == 503)
+        peer.close()
+        wait_until(lambda: client.http.get(url, params={"did": client.did}).status_code == 200)
 
 
 def ended_well(peer: socket.socket) -> bool:
