@@ -28,6 +28,7 @@ from atd.launch import start_daemon
 from atd.settings import Settings
 
 CALL_TIMEOUT_S: Final = 900.0
+STATUS_TIMEOUT_S: Final = 15.0
 STREAM_IDLE_TIMEOUT_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 5.0
 PAUSE_S: Final = 0.2
@@ -122,7 +123,9 @@ class Connection:
         params: Mapping[str, Param] | None,
         input: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        with self._answer(endpoint, params, input, CALL_TIMEOUT_S) as answer:
+        # Its status and its end are asked for when it may be stuck: not for a quarter of an hour.
+        timeout_s = STATUS_TIMEOUT_S if endpoint.any_version else CALL_TIMEOUT_S
+        with self._answer(endpoint, params, input, timeout_s) as answer:
             return _object(answer.read())
 
     @contextlib.contextmanager

@@ -56,7 +56,7 @@ def start_daemon(settings: Settings, is_up: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     with _only_one(settings.run_dir / "start.lock", deadline):
         while not is_up():
-            if _is_free(settings.lock_file):
+            if is_free(settings.lock_file):
                 # Busy: someone ran `atd daemon run` between our look and our start. Theirs will do.
                 with contextlib.suppress(Busy):
                     _spawn(settings, deadline)
@@ -70,8 +70,12 @@ def start_daemon(settings: Settings, is_up: Callable[[], bool]) -> None:
             time.sleep(POLL_S)
 
 
-def _is_free(path: Path) -> bool:
-    """Whether no daemon holds the lock ``path``: neither a living one nor one that is stopping."""
+def is_free(path: Path) -> bool:
+    """Whether no daemon holds the lock ``path``: neither one that serves nor one that is stopping.
+
+    Raises:
+        StorageFault: the lock file is there and cannot be opened.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

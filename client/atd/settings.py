@@ -245,6 +245,12 @@ class Settings:
         Raises:
             StorageFault: a folder cannot be made or written, or the runtime folder is not ours.
         """
+        if self.run_dir.is_relative_to(_shared_fallback()) or self.socket_path.is_relative_to(
+            _shared_fallback()
+        ):
+            # Anyone may have made it first, and whoever owns it could replace what is inside.
+            _make_private(_shared_fallback())
+            _check_private(_shared_fallback())
         for folder in (self.config_dir, self.state_dir, self.cache_dir, self.run_dir):
             _make_private(folder)
         _make_private(self.socket_path.parent)
@@ -334,9 +340,15 @@ def _runtime_folder(env: Mapping[str, str]) -> Path:
             return usual
     except OSError:
         pass
-    # A fixed place, not tempfile's: processes with different TMPDIRs must meet. It is made 0700
-    # and refused where another user got there first (`_check_private`).
-    return Path(f"/tmp/atd-{os.getuid()}")  # noqa: S108
+    return _shared_fallback()
+
+
+def _shared_fallback() -> Path:
+    """The runtime folder where the system has none: a fixed place, not tempfile's.
+
+    Processes with different TMPDIRs must meet there.
+    """
+    return Path(f"/tmp/atd-{os.getuid()}")  # noqa: S108 - made 0700, checked before it is used
 
 
 def _make_private(folder: Path) -> None:

@@ -32,10 +32,11 @@ from typing import Any, Final, TextIO
 from atd import __version__, api
 from atd.connection import Connection, peer_credentials
 from atd.errors import Busy, DaemonAway, DaemonError, StorageFault
-from atd.launch import log_tail, start_daemon
+from atd.launch import is_free, log_tail, start_daemon
 from atd.settings import Settings
 
 STOP_TIMEOUT_S: Final = 10.0
+LOOK_S: Final = 0.2
 MAX_LOG_BYTES: Final = 5 * 1024 * 1024
 KEPT_LOGS: Final = 3
 BACKLOG: Final = 128
@@ -66,16 +67,28 @@ def only_daemon(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise StorageFault(f"cannot open the lock file {path}: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(handle):
             raise Busy(
                 f"a daemon already runs for {settings.state_dir} (it holds {path})",
                 next_step="stop it first with: atd daemon stop",
-            ) from None
+            )
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Lock an open file, unless somebody has it for longer than a look at it takes (`is_free`)."""
+    deadline = time.monotonic() + LOOK_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_S / 10)
+        else:
+            return True
 
 
 @contextlib.contextmanager
@@ -280,14 +293,11 @@ def _listener(settings: Settings) -> int | None:
 def _is_gone(settings: Settings, timeout_s: float) -> bool:
     """Wait until nobody holds the daemon's lock."""
     deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            with only_daemon(settings):
-                return True
-        except Busy:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
+    while not is_free(settings.lock_file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def detach() -> None:

@@ -163,6 +163,29 @@ async def test_a_body_is_read_by_the_lexicon(client: Client, body: bytes, kind: 
     assert (code, error) == (400, "InvalidSyntax")
 
 
+@pytest.mark.parametrize("text", ["%FF", "%ED%A0%80", "%00", "a%0Ab", "%E2%80%AE", "%F0%9F%98%80"])
+async def test_any_text_can_be_searched_for(client: Client, text: str) -> None:
+    async with client.http() as http:
+        url = aiohttp.client.URL(f"http://localhost{SEARCH}?q={text}", encoded=True)
+        async with http.get(url) as reply:
+            assert reply.status in (200, 400), await reply.text()
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\u0000", "\\u202e", "a" * 5000])
+@pytest.mark.parametrize(
+    ("endpoint", "name"),
+    [(api.PULL, "ref"), (api.LOCATE_SHARD, "digest"), (api.LOGOUT, "account"), (api.ABANDON, "id")],
+)
+async def test_odd_text_is_refused_as_the_callers_fault(
+    client: Client, endpoint: api.Endpoint, name: str, text: str
+) -> None:
+    data = f'{{"{name}": "{text}"}}'.encode()
+    headers = {"Content-Type": "application/json"}
+    async with client.http() as http, http.post(endpoint.path, data=data, headers=headers) as reply:
+        said = [json.loads(line) for line in (await reply.text()).splitlines()]
+    assert issubclass(getattr(errors, said[-1]["error"]), errors.LocalError), said
+
+
 async def test_an_oversize_body_is_refused(client: Client) -> None:
     body = json.dumps({"ref": "x" * MAX_BODY_BYTES}).encode()
     headers = {"Content-Type": "application/json"}

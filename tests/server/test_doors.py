@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -67,6 +68,14 @@ async def test_without_the_token_nobody_comes_in(tcp: Tcp, given: str) -> None:
     assert await tcp.status(Authorization=given.replace("TOKEN", tcp.token)) == 401
     assert await tcp.status(Authorization="Bearer " + tcp.token[:-1]) == 401
     assert await tcp.status(Authorization="Bearer " + tcp.token + "x") == 401
+
+
+async def test_bytes_that_are_no_text_do_not_come_in(tcp: Tcp) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
+    head = f"GET {PATH}?q=x HTTP/1.1\r\nHost: localhost:{tcp.port}\r\n".encode()
+    writer.write(head + b"Authorization: Bearer \xff\xfe\xe9\r\nConnection: close\r\n\r\n")
+    assert b" 401 " in await reader.readline()
+    writer.close()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,10 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return web.json_response(api.error_to_wire(error), status=api.status_of(error))
     except web.HTTPException as error:
         body = {"error": "InvalidRequest", "message": error.reason}
-        return web.json_response(body, status=error.status)
+        allow = error.headers.get("Allow")
+        return web.json_response(
+            body, status=error.status, headers=None if allow is None else {"Allow": allow}
+        )
     except Exception as error:
         return web.json_response(error_body(error), status=500)
 

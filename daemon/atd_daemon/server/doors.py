@@ -75,7 +75,7 @@ class TcpDoor:
             raise RefusedError(403, "Forbidden", "requests from other sites are not answered")
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(
-            given.strip().encode(), self.token.encode()
+            given.strip().encode("utf-8", "surrogateescape"), self.token.encode()
         ):
             raise RefusedError(
                 401, "AuthenticationRequired", "expected the token of run/token as Bearer"

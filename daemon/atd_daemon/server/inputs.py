@@ -24,8 +24,8 @@ async def read_input(request: web.Request, endpoint: api.Endpoint) -> dict[str, 
     """
     try:
         if endpoint.kind == "query":
-            return catalog().read_params(request.query.items(), endpoint.nsid)
-        body = await _body(request)
+            return _text_only(catalog().read_params(request.query.items(), endpoint.nsid))
+        body = _text_only(await _body(request))
         catalog().validate_input(body, endpoint.nsid)
     except LexiconError as error:
         # What is wrong is what the caller sent, not what somebody published.
@@ -47,6 +47,15 @@ async def _body(request: web.Request) -> dict[str, Any]:
         raise InvalidSyntax("expected a body of JSON, got something that does not parse") from None
     if not isinstance(value, dict):
         raise InvalidSyntax("expected a JSON object as the body")
+    return value
+
+
+def _text_only(value: dict[str, Any]) -> dict[str, Any]:
+    """``value``, if its strings are text: half a surrogate pair can be neither stored nor sent."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidSyntax("expected text, got half of a surrogate pair") from None
     return value
 
 
