@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from atd.connection import Connection
     from atd.dataset.dataset import Dataset
     from atd.dataset.load import load
-    from atd.publish import pack, publish
+    from atd.publishing import PublishedRelease, publish
+    from atd.publishing import pack_folder as pack
     from atd.schema.classes import About, Shape, sample, schema_of
     from atd.schema.fields import Label
     from atd.schema.row import Row
@@ -49,7 +50,7 @@ _ROOMS = {
     "atd.connection": ("Connection",),
     "atd.dataset.dataset": ("Dataset",),
     "atd.dataset.load": ("load",),
-    "atd.publish": ("pack", "publish"),
+    "atd.publishing": ("PublishedRelease", "publish"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
     "atd.schema.fields": ("Label",),
     "atd.schema.row": ("Row",),
@@ -69,7 +70,8 @@ _ROOMS = {
     "atd.shards.batch": ("Batch", "Ragged"),
     "atd.shards.media": ("Image",),
 }
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names}
+_HOMES["pack"] = ("atd.publishing", "pack_folder")
 
 __all__ = [
     "About",
@@ -80,6 +82,7 @@ __all__ = [
     "DatasetInfo",
     "Image",
     "Label",
+    "PublishedRelease",
     "Ragged",
     "Row",
     "Shape",
@@ -106,7 +109,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'atd' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    room, own_name = home
+    value = getattr(importlib.import_module(room), own_name)
     globals()[name] = value
     return value
 

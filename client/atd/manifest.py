@@ -265,8 +265,7 @@ def _layout(value: dict[str, Any]) -> Layout:
 def _cuts(value: dict[str, Any]) -> CutParameters:
     for key, kind in _CUTS.items():
         _member(value, key, kind, "cuts.")
-    for key in ("minBytes", "divisor"):
-        _typed(value.get(key, 1), int, f"cuts.{key}")
+    _typed(value.get("minBytes", 0), int, "cuts.minBytes")
     return CutParameters.from_value(value)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from atd.errors import BadSource
-from atd.publish.sources.opening import open_source
+from atd.publishing.sources.opening import open_source
 from atd.schema.fields import Array, Bool, Float, Int, String, Timestamp
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from atd.errors import BadSource, SchemaMismatch
-from atd.publish.sources.opening import open_source
-from atd.publish.sources.source import Source
+from atd.publishing.sources.opening import open_source
+from atd.publishing.sources.source import Source
 from atd.schema.fields import Array, Field, Image, Label, Schema, String
 from publish import pictures
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL.PngImagePlugin import PngInfo
 
-from atd.publish.sources import metadata
+from atd.publishing.sources import metadata
 from publish import pictures
 
 FORMS = ["JPEG", "PNG", "WEBP"]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from atd.errors import BadSource
-from atd.publish.infer import infer
-from atd.publish.sources.opening import open_source
-from atd.publish.sources.source import Source
+from atd.publishing.infer import infer
+from atd.publishing.sources.opening import open_source
+from atd.publishing.sources.source import Source
 from atd.schema.fields import (
     Array,
     Bytes,

@@ -9,8 +9,8 @@ import pytest
 
 from atd.errors import BadSource, LocalError, SchemaMismatch, StorageFault
 from atd.manifest import Manifest, hash_shard
-from atd.publish.packing import pack
-from atd.publish.sources.opening import open_source
+from atd.publishing.packing import pack
+from atd.publishing.sources.opening import open_source
 from atd.records import CutParameters
 from publish import pictures
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atd.errors import BadSource
-from atd.publish.sources.opening import open_source
+from atd.publishing.sources.opening import open_source
 from atd.schema.fields import Bytes, Field, Float, Image, Int, List, String, Struct, Timestamp
 from publish import pictures
 
@@ -82,7 +82,7 @@ def test_without_pyarrow_it_is_said_how_to_install_it(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['pyarrow'] = None\n"
         "from atd.errors import BadSource\n"
-        "from atd.publish.sources.opening import open_source\n"
+        "from atd.publishing.sources.opening import open_source\n"
         "try: open_source(sys.argv[1])\n"
         "except BadSource as error: print(error, error.next_step)"
     )

@@ -12,8 +12,8 @@ import numpy as np
 
 from atd.manifest import Manifest
 from atd.protocol.cbor import Cid
-from atd.publish.packing import pack
-from atd.publish.sources.opening import open_source
+from atd.publishing.packing import pack
+from atd.publishing.sources.opening import open_source
 from atd_daemon.network.account import Accounts
 from atd_daemon.publishing.asked import Begin, Begun, Commit, Published
 from atd_daemon.publishing.destinations.kinds import Makers

@@ -22,8 +22,8 @@ from atd.errors import (
     TooLarge,
 )
 from atd.manifest import Manifest
-from atd.publish.packing import pack
-from atd.publish.sources.opening import open_source
+from atd.publishing.packing import pack
+from atd.publishing.sources.opening import open_source
 from atd.s3 import signed_headers
 from atd_daemon.config import Config
 from atd_daemon.network.s3 import Bucket, Place

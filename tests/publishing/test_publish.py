@@ -19,8 +19,8 @@ from atd.errors import (
     TooLarge,
 )
 from atd.protocol.cbor import Cid
-from atd.publish.packing import pack
-from atd.publish.sources.opening import open_source
+from atd.publishing.packing import pack
+from atd.publishing.sources.opening import open_source
 from atd_daemon.publishing.asked import Commit
 from atd_daemon.publishing.holders import Holder
 from publishing.desk import Desk, calls, keys, numbers, record, uploads

@@ -85,7 +85,7 @@ RELEASE = Release(
     samples=8,
     size=4096,
     created_at=NOW,
-    cuts=CutParameters(divisor=100, min_bytes=1000),
+    cuts=CutParameters(min_bytes=1000),
     previous=ref(records.RELEASE, "flowers:1.0.0"),
     notes="One more.",
     derived_from=(ref(records.RELEASE, "plants:2.0.0", MALLORY),),

@@ -32,6 +32,10 @@ class ProgressLine:
             }
         )
 
+    def packing(self, what: str, done: int, total: int | None) -> None:
+        """Show how far opening and packing a source are, counted in samples."""
+        self({"progress": {"name": what, "done": done, "total": total, "unit": "samples"}})
+
     def clear(self) -> None:
         """Take the line away before something else is printed."""
         self._bar.clear()

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-publishing = importlib.import_module("atd.publish")
-from atd import service
+from atd import publishing, service
 from atd.cli import output
 from atd.cli.options import JsonOption, YesOption
 from atd.cli.progress import progress_line
@@ -152,9 +151,9 @@ def pack(
             split=split,
             schema=_class(schema),
             shard_size=shard_size,
-            order=order,
+            order=order or "hash",
             strip_metadata=strip_metadata,
-            progress=show,
+            progress=show.packing,
         )
     if json:
         output.emit(

@@ -111,8 +111,6 @@ class CutParameters:
         max_samples: a shard holds at most so many.
         order: ``hash``: by the hash of the key; ``keep``: as they came.
         min_bytes: no cut by hash below this size.
-        divisor: a sample ends a shard if the hash of its key is divisible by it; None: sizes alone
-            decide.
     """
 
     target_bytes: int = 64_000_000
@@ -120,7 +118,6 @@ class CutParameters:
     max_samples: int = 10_000
     order: str = "hash"
     min_bytes: int = 0
-    divisor: int | None = None
 
     def __post_init__(self) -> None:
         check_count("target size of a shard", self.target_bytes)
@@ -130,8 +127,6 @@ class CutParameters:
             raise LocalError(f"expected the order hash or keep, found {quote(self.order)}")
         if not 0 <= self.min_bytes <= self.max_bytes <= MAX_INTEGER:
             raise LocalError("expected the smallest size of a shard from 0 to the largest")
-        if self.divisor is not None:
-            check_count("divisor", self.divisor)
 
     def to_value(self) -> dict[str, Any]:
         """The parameters as they stand in a release."""
@@ -141,7 +136,6 @@ class CutParameters:
             "minBytes": self.min_bytes,
             "maxBytes": self.max_bytes,
             "maxSamples": self.max_samples,
-            **present(divisor=self.divisor),
         }
 
     @classmethod
@@ -154,7 +148,6 @@ class CutParameters:
                 value["maxSamples"],
                 value["order"],
                 value.get("minBytes", 0),
-                value.get("divisor"),
             )
 
 

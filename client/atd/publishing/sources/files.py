@@ -15,7 +15,7 @@ from typing import Final
 
 from atd.errors import BadSource, InvalidSyntax
 from atd.names import check_split
-from atd.publish.sources.source import shown
+from atd.publishing.sources.source import shown
 
 SPLITS: Final = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 """Names of folders and files that are taken for splits, in the order in which they are listed."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import BadSource, SchemaMismatch
-from atd.publish.sources import arrays, csv_table, files, images, objects, packed
-from atd.publish.sources.source import Progress, Source, shown
+from atd.publishing.sources import arrays, csv_table, files, images, objects, packed
+from atd.publishing.sources.source import Progress, Source, shown
 from atd.schema.classes import schema_of
 from atd.schema.fields import Schema
 
@@ -105,7 +105,7 @@ def _open_tables(tables: Tables, suffix: str, progress: Progress) -> Source:
 def _parquet_opener() -> Callable[[Tables], Source]:
     """Parquet's door, opened on first use: pyarrow is an extra."""
     try:
-        door = importlib.import_module("atd.publish.sources.parquet")
+        door = importlib.import_module("atd.publishing.sources.parquet")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "pyarrow":
             raise

@@ -1,6 +1,6 @@
 """Parquet files, through pyarrow: the only module that imports it.
 
-Reached by `atd.publish.sources.opening`, which says how to install pyarrow where it is missing.
+Reached by `atd.publishing.sources.opening`, which says how to install pyarrow where it is missing.
 Arrow types become kinds; the image struct that Hugging Face's ``datasets`` writes becomes an
 image. The key of a sample is its row number, counted from 0 in each split.
 """
@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from atd.errors import BadSource, LocalError
 from atd.protocol.syntax import quote
-from atd.publish.sources.csv_table import field_name
-from atd.publish.sources.keys import row_key
-from atd.publish.sources.source import Pair, Source, SplitSource, shown
+from atd.publishing.sources.csv_table import field_name
+from atd.publishing.sources.keys import row_key
+from atd.publishing.sources.source import Pair, Source, SplitSource, shown
 from atd.schema.fields import (
     Bool,
     Bytes,

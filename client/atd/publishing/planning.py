@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from atd.manifest import Manifest
-from atd.publish.sources.source import Source
+from atd.publishing.sources.source import Source
 from atd.records import CutParameters
 from atd.schema.evolve import Change, change
 from atd.schema.export import to_python

@@ -12,7 +12,7 @@ from typing import Final
 
 from atd.errors import BadSource
 from atd.manifest import Manifest
-from atd.publish.sources.source import Pair, Source, SplitSource, shown
+from atd.publishing.sources.source import Pair, Source, SplitSource, shown
 from atd.schema.fields import Schema
 
 MANIFEST: Final = "atd.json"

@@ -21,10 +21,10 @@ from atd import api
 from atd.connection import Connection
 from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
 from atd.names import check_name
-from atd.publish.packing import pack
-from atd.publish.planning import Plan, estimate, step_between
-from atd.publish.sources.opening import open_source
-from atd.publish.sources.source import Progress, Source
+from atd.publishing.packing import pack
+from atd.publishing.planning import Plan, estimate, step_between
+from atd.publishing.sources.opening import open_source
+from atd.publishing.sources.source import Progress, Source
 from atd.records import CutParameters
 from atd.refs import parse_authority
 from atd.schema.fields import Schema
@@ -131,7 +131,7 @@ def publish(
         >>> atd.publish(samples(), name="flowers", schema=Flower, license="CC-BY-4.0")
 
     Args:
-        source: see `atd.publish.sources.opening.open_source`: a path, an iterable of samples …
+        source: see `atd.publishing.sources.opening.open_source`: a path, an iterable of samples …
         name: ``[a-z0-9][a-z0-9._-]{0,127}``.
         schema: what the samples fit, as a class; inferred where it is None.
         to: the account, by handle or DID; the only one where it is None.

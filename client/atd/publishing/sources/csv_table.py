@@ -25,9 +25,9 @@ from typing import Any, Final
 
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.protocol.syntax import quote
-from atd.publish.sources import text
-from atd.publish.sources.keys import is_key, row_key
-from atd.publish.sources.source import Pair, Progress, Source, SplitSource, shown
+from atd.publishing.sources import text
+from atd.publishing.sources.keys import is_key, row_key
+from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, shown
 from atd.schema import limits
 from atd.schema.fields import Field, Kind, Schema, String
 
@@ -172,7 +172,7 @@ def _makers(schema: Schema, fields: list[Field]) -> list[Maker]:
     makers: list[Maker] = []
     for field in schema:
         if field.name not in at:
-            continue  # optional: `atd.publish.sources.opening` has refused the others
+            continue  # optional: `atd.publishing.sources.opening` has refused the others
         make = text.parser(field.kind)
         if make is None:
             raise SchemaMismatch(

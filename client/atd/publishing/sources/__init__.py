@@ -7,8 +7,8 @@
                         ├── csv_table  rows of CSV files        ── text (what cells mean)
                         ├── parquet    rows of Parquet files    (the door of pyarrow)
                         ├── arrays     .npz, dicts of arrays
-                        ├── objects    iterables of samples     ── atd.publish.infer
+                        ├── objects    iterables of samples     ── atd.publishing.infer
                         └── packed     a folder of shards
 
-Each module is imported by name; `atd.publish.sources.opening.open_source` is the way in.
+Each module is imported by name; `atd.publishing.sources.opening.open_source` is the way in.
 """

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from atd.errors import BadSource, LocalError
 from atd.protocol.syntax import quote
-from atd.publish.sources import files
-from atd.publish.sources.keys import row_key
-from atd.publish.sources.source import Item, Source, SplitSource, shown
+from atd.publishing.sources import files
+from atd.publishing.sources.keys import row_key
+from atd.publishing.sources.source import Item, Source, SplitSource, shown
 from atd.schema.fields import Array, Bool, Field, Float, Int, Kind, Schema, String, Timestamp
 
 Arrays = Mapping[str, NDArray[Any]]

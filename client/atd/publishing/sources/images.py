@@ -1,9 +1,9 @@
 """A folder of images by class: ``flowers/rose/1.jpg``, ``flowers/train/rose/1.jpg``.
 
-Belongs here: which file is what. Folders called as splits are (`atd.publish.sources.files.SPLITS`)
-at the top make splits; the next folder is the class, deeper ones only part of the key; a folder of
-images without classes gives samples without a label. Samples are ``{image, label}``, the image
-file untouched unless its metadata are to be stripped.
+Belongs here: which file is what. Folders at the top that are called as splits are
+(`atd.publishing.sources.files.SPLITS`) make splits; the next folder is the class, deeper ones only
+part of the key; a folder of images without classes gives samples without a label. Samples are
+``{image, label}``, the image file untouched unless its metadata are to be stripped.
 
 Rules. Every image is decoded once before anything is published, and all that fail are named in
 one error. Files that are no images are left out, and counted in a warning. An image beside class
@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from atd.errors import BadSource, LocalError, ShardError
-from atd.publish.sources import files, metadata
-from atd.publish.sources.keys import path_key
-from atd.publish.sources.source import Item, Progress, Source, SplitSource, refuse_all, shown
+from atd.publishing.sources import files, metadata
+from atd.publishing.sources.keys import path_key
+from atd.publishing.sources.source import Item, Progress, Source, SplitSource, refuse_all, shown
 from atd.schema.fields import Array, Field, Image, Label, Schema, String
 from atd.schema.limits import MAX_CLASSES
 from atd.shards import media

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from atd.errors import BadSource
 from atd.protocol.syntax import quote
-from atd.publish.infer import as_mapping, infer
-from atd.publish.sources import arrays, files
-from atd.publish.sources.keys import row_key
-from atd.publish.sources.source import Item, Pair, Source, SplitSource
+from atd.publishing.infer import as_mapping, infer
+from atd.publishing.sources import arrays, files
+from atd.publishing.sources.keys import row_key
+from atd.publishing.sources.source import Item, Pair, Source, SplitSource
 from atd.schema.classes import schema_of
 from atd.schema.fields import Schema
 from atd.shards.keys import safe_key

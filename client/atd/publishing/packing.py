@@ -1,8 +1,9 @@
 """From a source to a folder of shards with its manifest.
 
-Belongs here: `pack`. The manifest, ``atd.json``, is written last and in one step, so a folder that
-has one is complete; the shards themselves appear whole, each under a name made from its content.
-Packing the same samples again writes the same files.
+Belongs here: `pack`, and `pack_folder` (``atd.pack``) from whatever the user gave. The manifest,
+``atd.json``, is written last and in one step, so a folder that has one is complete; the shards
+themselves appear whole, each under a name made from its content. Packing the same samples again
+writes the same files.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any, Final
 
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.manifest import FILE_NAME, Manifest, ManifestShard
-from atd.publish.sources.source import Progress, Source, SplitSource, shown
+from atd.publishing.sources.opening import open_source
+from atd.publishing.sources.source import Progress, Source, SplitSource, shown
 from atd.records import CutParameters, Layout
+from atd.schema.fields import Schema
 from atd.shards import cut
 from atd.shards.disk import storing
 from atd.shards.layout import default_layout
@@ -61,6 +64,50 @@ def pack(
     manifest.save(target)
     _sweep(target, old, manifest)
     return manifest
+
+
+def pack_folder(
+    what: object,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    schema: type[Any] | Schema | None = None,
+    split: str = "train",
+    shard_size: int | None = None,
+    order: str = "hash",
+    strip_metadata: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Write samples as shards into ``folder`` without publishing them; `atd.load` reads it.
+
+    The same samples give the same bytes, so a folder can be packed on one machine, served by any
+    web server, and published from there (``store="https://…"``).
+
+    Example:
+        >>> atd.pack("./flowers", "packed")
+
+    Args:
+        what: see `atd.publishing.sources.opening.open_source`: a path, an iterable of samples …
+        folder: made if need be; else empty, or a folder of shards, whose place the new ones take.
+        name: what the data set is to be called.
+        schema: what the samples fit, as a class; inferred where it is None.
+        split: the split of samples that do not say theirs.
+        shard_size: bytes of a shard to aim at; 64 MB where it is None.
+        order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
+        strip_metadata: take EXIF and its like out of images.
+        progress: told what is done, how much of it, and of how much.
+
+    Raises:
+        BadSource, SchemaMismatch, TooLarge, StorageFault: as `pack`.
+    """
+    source = open_source(
+        what, schema=schema, strip_metadata=strip_metadata, split=split, progress=progress
+    )
+    cuts = CutParameters(order=order)
+    if shard_size is not None:
+        largest = max(shard_size, cuts.max_bytes)
+        cuts = CutParameters(target_bytes=shard_size, max_bytes=largest, order=order)
+    return pack(source, folder, cuts, progress, name=name)
 
 
 def _prepare(folder: Path) -> frozenset[str]:

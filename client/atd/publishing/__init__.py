@@ -1,0 +1,51 @@
+"""Publishing: from anything to shards, and through the daemon into the publisher's repository.
+
+::
+
+    sources ──▶ Source ── packing ──▶ shards + atd.json ── client ──▶ daemon: upload, records, proof
+                  └────── planning ──▶ what would be (``--dry-run``)
+
+Packing runs in this process, where the user's generator lives; credentials, journal and network
+are the daemon's. Light on purpose: the names below load what they need on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from atd.publishing.client import PublishedRelease, plan, publish
+    from atd.publishing.packing import pack, pack_folder
+    from atd.publishing.planning import Plan
+    from atd.publishing.sources.opening import open_source
+    from atd.publishing.sources.source import Source
+
+__all__ = [
+    "Plan",
+    "PublishedRelease",
+    "Source",
+    "open_source",
+    "pack",
+    "pack_folder",
+    "plan",
+    "publish",
+]
+
+_WHERE: Final = {
+    "Plan": "atd.publishing.planning",
+    "PublishedRelease": "atd.publishing.client",
+    "Source": "atd.publishing.sources.source",
+    "open_source": "atd.publishing.sources.opening",
+    "pack": "atd.publishing.packing",
+    "pack_folder": "atd.publishing.packing",
+    "plan": "atd.publishing.client",
+    "publish": "atd.publishing.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, each from its module (PEP 562)."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,127 @@
+"""Publishing to the reference PDS: what a world that we made ourselves cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atd.errors import RecordAbsent, TooLarge
+from atd.protocol.cbor import Cid
+from atd.publishing.packing import pack
+from atd.publishing.sources.opening import open_source
+from atd.records import BlobRef
+from atd.settings import Settings
+from atd_daemon.publishing.asked import Begin, Commit, Published
+from atd_daemon.services import Services, open_services
+from publishing.desk import Heard, numbers
+from reference.network import Network
+
+pytestmark = pytest.mark.reference
+
+Open = Callable[[Network, str], AbstractAsyncContextManager[Services]]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Open:
+    """Opens the parts of a daemon in a network, logged in as one of its accounts."""
+
+    @asynccontextmanager
+    async def make(network: Network, handle: str) -> AsyncIterator[Services]:
+        variables = {
+            "ATD_HOME": str(tmp_path / handle),
+            "ATD_PLC_URL": network.plc_url,
+            "ATD_DNS_SERVER": network.zone.address,
+            "ATD_ALLOW_HOSTS": network.allow_hosts,
+        }
+        settings = Settings.load(variables)
+        settings.prepare()
+        async with open_services(settings, datetime.now(UTC)) as services:
+            await services.accounts.login(handle, "hunter2")
+            yield services
+
+    return make
+
+
+async def publish(
+    services: Services, what: Any, name: str, heard: Heard | None = None
+) -> Published:
+    begun = await services.publishing.begin(Begin(name=name, shard_size=65536))
+    assert begun.id
+    assert begun.staging
+    pack(open_source(what), begun.staging, begun.cuts)
+    return await services.publishing.commit(begun.id, Commit(consent=True), Heard())
+
+
+async def test_first_again_changed_and_gone(reference: Network, daemon: Open) -> None:
+    async with daemon(reference, "dave.pds2.test") as dave:
+        first = await publish(dave, numbers(100), "numbers")
+        assert (first.version, first.handle) == ("1.0.0", "dave.pds2.test")
+        assert (await publish(dave, numbers(100), "numbers")).unchanged
+        second = await publish(dave, numbers(101), "numbers")
+        assert (second.version, second.new_shards <= 2) == ("1.1.0", True)
+
+        async with daemon(reference, "alice.pds1.test") as alice:
+            found = await alice.resolver.dataset("@dave.pds2.test/numbers@1.0.0")
+            for shard in found.shards:
+                await alice.store.ensure(shard.want)
+
+            undone = await dave.publishing.unpublish("numbers", Heard(), consent=True)
+            assert len(undone.records) >= 5
+            with pytest.raises(RecordAbsent):
+                await alice.resolver.dataset("@dave.pds2.test/numbers", refresh=True)
+
+
+async def test_a_blob_that_the_pds_never_got(reference: Network, daemon: Open) -> None:
+    async with daemon(reference, "dave.pds2.test") as dave:
+        begun = await dave.publishing.begin(Begin(name="lost", shard_size=65536))
+        assert begun.id
+        assert begun.staging
+        manifest = pack(open_source(numbers(60, start=9000)), begun.staging, begun.cuts)
+        account = dave.accounts.get()
+        for shard in manifest.shards:
+            blob = BlobRef(shard.digest, "application/x-tar", shard.size)
+            journal = dave.publishing.tools.journal
+            journal.remember_upload(f"{account.pds} {account.did}", begun.id, blob)
+        heard = Heard()
+        published = await dave.publishing.commit(begun.id, Commit(consent=True), heard)
+        assert "uploading again" in heard.names
+        assert published.version == "1.0.0"
+        await dave.publishing.unpublish("lost", heard, consent=True)
+
+
+async def test_another_writer_in_between(reference: Network, daemon: Open) -> None:
+    async with daemon(reference, "dave.pds2.test") as dave:
+        post = {
+            "$type": "com.atproto.repo.applyWrites#create",
+            "collection": "app.bsky.feed.post",
+            "value": {"text": "hello", "createdAt": "2025-01-01T00:00:00Z"},
+        }
+        did = dave.accounts.get().did
+        real = dave.accounts.apply_writes
+        sent: list[Cid | None] = []
+
+        async def interrupted(who: Any, writes: Any, swap: Cid | None) -> Any:
+            if not sent:
+                await real(did, [post], None)
+            sent.append(swap)
+            return await real(who, writes, swap)
+
+        dave.accounts.apply_writes = interrupted  # type: ignore[method-assign]
+        published = await publish(dave, numbers(60, start=500), "between")
+        assert (published.version, len(sent)) == ("1.0.0", 2)
+        await dave.publishing.unpublish("between", Heard(), consent=True)
+
+
+async def test_a_shard_larger_than_the_pds_takes(
+    start_network: Callable[..., Network], daemon: Open
+) -> None:
+    network = start_network(count=1, blob_limit=50_000)
+    async with daemon(network, "alice.pds1.test") as alice:
+        with pytest.raises(TooLarge) as caught:
+            await publish(alice, numbers(200), "numbers")
+        assert "--store" in caught.value.next_step
