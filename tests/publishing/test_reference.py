@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -11,11 +12,11 @@ from typing import Any
 import pytest
 
 from atd.errors import RecordAbsent, TooLarge
-from atd.protocol.cbor import Cid
 from atd.publishing.packing import pack
 from atd.publishing.sources.opening import open_source
 from atd.records import BlobRef
 from atd.settings import Settings
+from atd_daemon.network.account import create
 from atd_daemon.publishing.asked import Begin, Commit, Published
 from atd_daemon.services import Services, open_services
 from publishing.desk import Heard, numbers
@@ -94,34 +95,39 @@ async def test_a_blob_that_the_pds_never_got(reference: Network, daemon: Open) -
         await dave.publishing.unpublish("lost", heard, consent=True)
 
 
-async def test_another_writer_in_between(reference: Network, daemon: Open) -> None:
+async def test_another_writer_at_the_same_time(reference: Network, daemon: Open) -> None:
     async with daemon(reference, "dave.pds2.test") as dave:
-        post = {
-            "$type": "com.atproto.repo.applyWrites#create",
-            "collection": "app.bsky.feed.post",
-            "value": {"text": "hello", "createdAt": "2025-01-01T00:00:00Z"},
-        }
         did = dave.accounts.get().did
-        real = dave.accounts.apply_writes
-        sent: list[Cid | None] = []
+        done = asyncio.Event()
 
-        async def interrupted(who: Any, writes: Any, swap: Cid | None) -> Any:
-            if not sent:
-                await real(did, [post], None)
-            sent.append(swap)
-            return await real(who, writes, swap)
+        async def chatter() -> int:
+            posts = 0
+            while not done.is_set():
+                value = {"text": f"{posts}", "createdAt": "2025-01-01T00:00:00Z"}
+                key = f"chatter{posts}"
+                write = create("app.bsky.feed.post", key, value)
+                await dave.accounts.apply_writes(did, [write], None)
+                posts += 1
+                await asyncio.sleep(0.05)
+            return posts
 
-        dave.accounts.apply_writes = interrupted  # type: ignore[method-assign]
+        writer = asyncio.create_task(chatter())
         published = await publish(dave, numbers(60, start=500), "between")
-        assert (published.version, len(sent)) == ("1.0.0", 2)
+        done.set()
+        assert published.version == "1.0.0"
+        assert await writer > 1
         await dave.publishing.unpublish("between", Heard(), consent=True)
 
 
-async def test_a_shard_larger_than_the_pds_takes(
+async def test_shards_are_cut_to_what_the_pds_says_that_it_takes(
     start_network: Callable[..., Network], daemon: Open
 ) -> None:
     network = start_network(count=1, blob_limit=50_000)
     async with daemon(network, "alice.pds1.test") as alice:
-        with pytest.raises(TooLarge) as caught:
-            await publish(alice, numbers(200), "numbers")
+        published = await publish(alice, numbers(200), "numbers")
+        assert published.size / published.shards <= 50_000
+        pack_to = alice.config.cache_dir / "packed"
+        pack(open_source(numbers(200)), pack_to)
+        with pytest.raises(TooLarge, match="takes 50000") as caught:
+            await publish(alice, pack_to, "large")
         assert "--store" in caught.value.next_step

@@ -42,7 +42,7 @@ class Publishing:
     def __init__(
         self, tools: Tools, directory: Directory, reader: PdsReader, staging: Path
     ) -> None:
-        self._tools = tools
+        self.tools = tools
         self._prover = Prover(directory, reader)
         self._staging = staging
 
@@ -55,11 +55,11 @@ class Publishing:
             AtdError: what is published could not be read with proof.
         """
         Spec.parse(asked.store, asked.base_url)
-        account = self._tools.accounts.get(asked.account)
-        identity = await self._tools.resolver.identity(account.did)
-        current = await state.read(self._tools.resolver, self._prover, identity, asked.name)
+        account = self.tools.accounts.get(asked.account)
+        identity = await self.tools.resolver.identity(account.did)
+        current = await state.read(self.tools.resolver, self._prover, identity, asked.name)
         store, base_url = self._where(asked, current)
-        limit = await self._tools.makers.limit(Spec.parse(store, base_url), identity)
+        limit = await self.tools.makers.limit(Spec.parse(store, base_url), identity)
         begun = Begun(
             did=account.did,
             handle=identity.handle,
@@ -71,7 +71,7 @@ class Publishing:
         )
         if asked.dry_run:
             return begun
-        entry = self._tools.journal.begin(
+        entry = self.tools.journal.begin(
             account.did, asked.name, asked.to_journal(store, base_url), asked.holder
         )
         folder = await asyncio.to_thread(self._prepare, entry.id)
@@ -87,21 +87,21 @@ class Publishing:
             Conflict: what is published changed under us, or the version exists.
             AtdError: as each step says.
         """
-        entry = self._tools.journal.entry(id)
-        with self._tools.journal.sending(id):
-            identity = await self._tools.resolver.identity(entry.did)
+        entry = self.tools.journal.entry(id)
+        with self.tools.journal.sending(id):
+            identity = await self.tools.resolver.identity(entry.did)
             folder = self._staging / id
-            run = Run(self._tools, self._prover, identity, entry, request, folder, listener)
+            run = Run(self.tools, self._prover, identity, entry, request, folder, listener)
             published = await run.run()
-            self._tools.journal.end(id, done=True)
+            self.tools.journal.end(id, done=True)
         await asyncio.to_thread(self._discard, id)
         return published
 
     async def abandon(self, id: str) -> None:
         """Give up a publication that is not being sent; its staging folder goes."""
-        entry = self._tools.journal.entry(id)
-        with self._tools.journal.sending(entry.id):
-            self._tools.journal.end(entry.id, done=False)
+        entry = self.tools.journal.entry(id)
+        with self.tools.journal.sending(entry.id):
+            self.tools.journal.end(entry.id, done=False)
         await asyncio.to_thread(self._discard, entry.id)
 
     async def unpublish(
@@ -120,14 +120,14 @@ class Publishing:
             RecordAbsent: there is no such data set, proved.
             Busy: it is being published right now.
         """
-        did = self._tools.accounts.get(account).did
+        did = self.tools.accounts.get(account).did
         if not consent:
             raise needs_consent(check_name(name))
-        journal = self._tools.journal
+        journal = self.tools.journal
         entry = journal.begin(did, check_name(name), {"unpublish": True}, holder or Holder())
         with journal.sending(entry.id):
             try:
-                undone = await self._undo(await self._tools.resolver.identity(did), name, listener)
+                undone = await self._undo(await self.tools.resolver.identity(did), name, listener)
             finally:
                 journal.end(entry.id, done=False)
         return undone
@@ -141,7 +141,7 @@ class Publishing:
         if asked.store is not None:
             return asked.store, asked.base_url
         did = current.head.uri.did
-        last = self._tools.journal.last_request(did, asked.name)
+        last = self.tools.journal.last_request(did, asked.name)
         if last is not None and current.dataset is not None:
             return last["store"], asked.base_url or last["baseUrl"]
         bases = {base for part, entry in current.entries() if not entry.blob for base in part.bases}
@@ -153,7 +153,7 @@ class Publishing:
         return PDS, asked.base_url
 
     async def _undo(self, identity: Identity, name: str, listener: Listener) -> Unpublished:
-        tools = self._tools
+        tools = self.tools
         patience = Patience(tools.clock, listener)
         sender = Sender(tools.accounts, self._prover, identity, patience, tools.checkpoint)
         undo = Undo(
@@ -172,7 +172,7 @@ class Publishing:
         """Remove staging folders of publications that are over; for the daemon's start."""
         if not self._staging.is_dir():
             return
-        known = self._tools.journal.open_ids()
+        known = self.tools.journal.open_ids()
         for folder in self._staging.iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)

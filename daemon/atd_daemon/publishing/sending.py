@@ -101,6 +101,7 @@ class Sender:
             except Conflict as error:
                 if error.reason != "InvalidSwap":
                     raise
+                continue  # at once: another writer's pauses are when we get through
             except (Offline, RateLimited):
                 raise
             except Unreachable as error:
