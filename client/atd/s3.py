@@ -1,8 +1,8 @@
 """The only importer of botocore: S3 addresses, and requests signed by Signature Version 4.
 
 What belongs here: from ``s3://bucket/key`` to an ``https://`` URL, and the credentials that the
-user's own environment gives (variables, profiles, instance roles: botocore finds them). It signs;
-it sends nothing. Reading needs botocore only where there are credentials to sign with.
+user's own environment gives (variables and profiles: botocore finds them). It signs; it sends
+nothing. Reading needs botocore only where there are credentials to sign with.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def signed_get(address: str, endpoint: str | None) -> str:
     """A URL to read ``address`` with: presigned where there are credentials, else the plain one."""
     url = https_url(address, endpoint)
     try:
-        session = _botocore("session").get_session()
+        session = _session()
     except LocalError:
         return url
     credentials = session.get_credentials()
@@ -68,7 +68,7 @@ def signed_headers(
     Raises:
         LocalError: botocore is not installed, or it finds no credentials.
     """
-    session = _botocore("session").get_session()
+    session = _session()
     credentials = session.get_credentials()
     if credentials is None:
         raise LocalError(
@@ -83,6 +83,19 @@ def signed_headers(
     signer.payload = lambda _: payload_sha256
     signer.add_auth(request)
     return {str(name): str(value) for name, value in request.headers.items()}
+
+
+def _session() -> Any:
+    """A session that finds credentials on this machine alone: variables and profiles.
+
+    The others ask a service over the network (an instance's or a container's metadata), past the
+    daemon's rules for addresses and past ATD_OFFLINE.
+    """
+    session = _botocore("session").get_session()
+    providers = session.get_component("credential_provider")
+    for name in ("container-role", "iam-role"):
+        providers.remove(name)
+    return session
 
 
 def _botocore(module: str) -> Any:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from atd.dataset.cursor import check_state, state_of
-from atd.dataset.stages import Map
+from atd.dataset.cursor import Cursor, check_state, state_of
+from atd.dataset.flow import Flow
 from atd.errors import LocalError
 from atd.schema.classes import schema_of
-from atd.schema.fields import Schema
 from atd.shards.batch import Batch, Column, collate, column_of
-
-if TYPE_CHECKING:
-    from atd.dataset.dataset import Dataset
 
 Collate: TypeAlias = Callable[[list[Any]], Any]
 
@@ -33,12 +29,10 @@ class Batches:
     `load_state_dict` said.
     """
 
-    def __init__(
-        self, dataset: Dataset[Any], n: int, drop_last: bool, collate: Collate | None
-    ) -> None:
+    def __init__(self, flow: Flow, n: int, drop_last: bool, collate: Collate | None) -> None:
         if n < 1:
             raise LocalError(f"expected a batch of 1 sample or more, got {n}")
-        self.dataset = dataset
+        self.flow = flow
         self.n = n
         self.drop_last = drop_last
         self._collate = collate
@@ -51,7 +45,7 @@ class Batches:
         Raises:
             TypeError: a filter makes the number of samples unknown.
         """
-        whole, rest = divmod(len(self.dataset), self.n)
+        whole, rest = divmod(len(self.flow), self.n)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
@@ -61,20 +55,20 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last iterator stands: after the batch it gave last (torchdata's protocol)."""
-        return {**state_of(self.dataset, self._consumed), "batch": self.n}
+        return state_of(self.flow, self._consumed)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iterator begin where ``state`` was taken.
 
         Raises:
-            LocalError: it is the state of another release, order, pipeline or global batch size.
+            LocalError: it is the state of another release, order or pipeline (any size will do).
         """
-        self._start = self._consumed = check_state(self.dataset, state)
+        self._start = self._consumed = check_state(self.flow, state)
 
     def _run(self, start: int) -> Iterator[Any]:
-        gather = self._collate or _gatherer(self.dataset)
+        gather = self._collate or _gatherer(self.flow)
         group: list[Any] = []
-        cursor = self.dataset.cursor(start)
+        cursor: Cursor[Any] = Cursor(self.flow, start)
         for sample in cursor:
             group.append(sample)
             if len(group) == self.n:
@@ -86,20 +80,15 @@ class Batches:
             yield gather(group)
 
     def __repr__(self) -> str:
-        return f"Batches of {self.n} of {self.dataset!r}"
+        return f"Batches of {self.n} of {self.flow}"
 
 
-def _gatherer(dataset: Dataset[Any]) -> Collate:
+def _gatherer(flow: Flow) -> Collate:
     """The collation that the schema says, or the one that mapped samples need."""
-    if any(isinstance(stage, Map) for stage in dataset.stages):
+    if flow.mapped:
         return _gather_mapped
-    schema = sample_schema(dataset)
+    schema = flow.schema
     return lambda samples: collate(samples, schema)
-
-
-def sample_schema(dataset: Dataset[Any]) -> Schema:
-    """The fields of a sample as read: of the published schema, or of the user's class."""
-    return dataset.reading.schema
 
 
 def _gather_mapped(samples: list[Any]) -> Any:

@@ -17,13 +17,13 @@ import numpy as np
 from atd.dataset import doors
 from atd.dataset.batches import Batches, Collate
 from atd.dataset.cursor import Cursor, check_state, read_at, state_of
+from atd.dataset.flow import Flow
 from atd.dataset.order import DEFAULT_WINDOW
 from atd.dataset.selection import Selection
-from atd.dataset.source import ShardSource
-from atd.dataset.stages import Filter, Map, Stage
+from atd.dataset.stages import Filter, Map
 from atd.errors import LocalError
 from atd.schema.fields import Schema
-from atd.schema.resolve import Reading, resolve
+from atd.schema.resolve import resolve
 from atd.schema.row import Row
 
 T = TypeVar("T")
@@ -48,11 +48,7 @@ class Dataset(Generic[T]):
     open shard is part of it.
     """
 
-    source: ShardSource
-    selection: Selection
-    reading: Reading[Any]
-    stages: tuple[Stage, ...] = ()
-    world: int = 1
+    flow: Flow
     position: Position = field(default_factory=Position, repr=False)
 
     # -- what it is -------------------------------------------------------------------------
@@ -60,26 +56,23 @@ class Dataset(Generic[T]):
     @property
     def schema(self) -> Schema:
         """The published schema."""
-        return self.source.schema
+        return self.flow.source.schema
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of a sample as read here, before any `map`."""
-        return tuple(step.name for step in self.reading.steps)
+        return tuple(step.name for step in self.flow.reading.steps)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that the samples are of."""
-        return self.source.splits
+        return self.flow.source.splits
 
     def __len__(self) -> int:
-        if self._filters:
-            raise TypeError("the length is not known after filter; count with: sum(1 for _ in ds)")
-        return self.selection.total
+        return len(self.flow)
 
     def __repr__(self) -> str:
-        names = ", ".join(self.fields)
-        return f"Dataset({self.source.what}: {self.selection.total:,} samples of {names})"
+        return f"Dataset({self.flow})"
 
     # -- which samples, in which order ------------------------------------------------------
 
@@ -129,7 +122,7 @@ class Dataset(Generic[T]):
         """
         if not 0 <= rank < world:
             raise LocalError(f"expected a rank in range({world}), got {rank}")
-        if self.world != 1:
+        if self.flow.world != 1:
             raise LocalError("this data set is already the share of one rank")
         selection = self._selected("shard")
         return self._materialised()._with(selection=selection.share(rank, world), world=world)
@@ -169,11 +162,11 @@ class Dataset(Generic[T]):
 
         To iterate in spawned workers ``function`` must pickle: a function of a module.
         """
-        return cast("Dataset[U]", self._with(stages=(*self.stages, Map(function))))
+        return cast("Dataset[U]", self._with(stages=(*self.flow.stages, Map(function))))
 
     def filter(self, keep: Callable[[T], object]) -> Dataset[T]:
         """Only the samples for which ``keep`` is true. The length is not known; resume is exact."""
-        return self._with(stages=(*self.stages, Filter(keep)))
+        return self._with(stages=(*self.flow.stages, Filter(keep)))
 
     def batched(self, n: int, drop_last: bool = False, collate: Collate | None = None) -> Batches:
         """Batches of ``n`` samples: arrays stacked, ragged ones as `Ragged`, text as a list.
@@ -186,7 +179,7 @@ class Dataset(Generic[T]):
         Raises:
             LocalError: ``n`` is not positive.
         """
-        return Batches(self, n, drop_last, collate)
+        return Batches(self.flow, n, drop_last, collate)
 
     # -- getting them -----------------------------------------------------------------------
 
@@ -197,16 +190,16 @@ class Dataset(Generic[T]):
     def __getitem__(self, which: int | slice | Sequence[int]) -> T | Dataset[T]:
         """``ds[i]`` is a sample; ``ds[a:b]`` and ``ds[[i, j]]`` are data sets of those."""
         whole = self._materialised()
-        total = whole.selection.total
+        total = whole.flow.selection.total
         if not isinstance(which, int | np.integer):
             self._selected("take, skip and slices")
         if isinstance(which, slice):
-            chosen = whole.selection.span(*which.indices(total))
+            chosen = whole.flow.selection.span(*which.indices(total))
             return whole._with(selection=chosen)
         if isinstance(which, int | np.integer):
             return next(whole._read([_position(int(which), total)]))
         places = np.array([_position(int(i), total) for i in which], dtype=np.int64)
-        return whole._with(selection=whole.selection.listed(places))
+        return whole._with(selection=whole.flow.selection.listed(places))
 
     def __iter__(self) -> Iterator[T]:
         """Samples from the beginning, or from where `load_state_dict` said, once."""
@@ -217,14 +210,14 @@ class Dataset(Generic[T]):
 
     def cursor(self, start: int = 0) -> Cursor[T]:
         """An iterator from position ``start`` on that knows where it stands."""
-        return Cursor(self, start)
+        return Cursor(self.flow, start)
 
     # -- where it stands --------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last iterator of this data set stands, as JSON (torchdata's protocol)."""
         cursor = self.position.cursor
-        return state_of(self, self.position.start if cursor is None else cursor.consumed)
+        return state_of(self.flow, self.position.start if cursor is None else cursor.consumed)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iterator begin where ``state`` was taken.
@@ -232,7 +225,7 @@ class Dataset(Generic[T]):
         Raises:
             LocalError: it is the state of another release, order or pipeline.
         """
-        self.position.start = check_state(self, state)
+        self.position.start = check_state(self.flow, state)
         self.position.cursor = None
 
     # -- doors ------------------------------------------------------------------------------
@@ -243,40 +236,38 @@ class Dataset(Generic[T]):
         Each sample is a dict of its fields with ``__key__`` and ``__url__`` (the shard's CID), so
         that webdataset's stages (``.map``, ``.shuffle``, ``.batched`` …) can follow.
         """
-        return doors.webdataset_pipeline(self)
+        return doors.webdataset_pipeline(self.flow)
 
     # -- inside -----------------------------------------------------------------------------
 
-    @property
-    def _filters(self) -> bool:
-        return any(isinstance(stage, Filter) for stage in self.stages)
-
     def _with(self, **changes: Any) -> Dataset[T]:
         """A copy with ``changes`` that stands at its beginning."""
-        return replace(self, **changes, position=Position())
+        return Dataset(replace(self.flow, **changes))
 
     def _before_stages(self, method: str) -> None:
-        if self.stages:
+        if self.flow.stages:
             raise LocalError(f"{method} belongs before map and filter: they see its samples")
 
     def _selected(self, method: str) -> Selection:
         """The selection to change, with the survivors of any filter known."""
-        if self.world != 1 and method != "ordered":
+        if self.flow.world != 1 and method != "ordered":
             raise LocalError(f"{method}: write it before shard, so that every rank sees one order")
-        return self._materialised().selection
+        return self._materialised().flow.selection
 
     def _materialised(self) -> Dataset[T]:
         """The same samples with every filter evaluated: one pass, and then the length is known."""
-        if not self._filters:
+        if not self.flow.filtered:
             return self
-        kept = [at for at, _ in read_at(self, np.arange(self.selection.total, dtype=np.int64))]
-        stages = tuple(stage for stage in self.stages if isinstance(stage, Map))
-        selection = self.selection.listed(np.array(kept, dtype=np.int64))
+        everything = np.arange(self.flow.selection.total, dtype=np.int64)
+        kept = [at for at, _ in read_at(self.flow, everything)]
+        stages = tuple(stage for stage in self.flow.stages if isinstance(stage, Map))
+        selection = self.flow.selection.listed(np.array(kept, dtype=np.int64))
         return self._with(selection=selection, stages=stages)
 
     def _read(self, positions: Iterable[int]) -> Iterator[T]:
         places = np.array(list(positions), dtype=np.int64)
-        return (sample for _, sample in read_at(self, places))
+        for _, sample in read_at(self.flow, places):
+            yield sample
 
 
 def _position(index: int, total: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from atd import api
 from atd.connection import Connection, Param
 from atd.dataset.dataset import Dataset
+from atd.dataset.flow import Flow
 from atd.dataset.outside import url_source
 from atd.dataset.selection import Selection
 from atd.dataset.source import ShardSource, folder_source, release_source
@@ -57,7 +58,8 @@ def load(
         split: which split; all of them, one after the other, where it is None.
         schema: a class to read samples as; rows where it is None.
         allow_previous_key: accept records signed by an earlier key of the publisher.
-        refresh: ask the publisher's PDS even where the index is fresh.
+        refresh: also ask again who the publisher is, even where that was learned within the hour.
+            The newest release is asked for in any case.
         connection: the daemon to ask; the one that the environment names where it is None.
 
     Raises:
@@ -80,4 +82,5 @@ def load(
         source = folder_source(Path(place.path).expanduser(), split)
     else:
         source = url_source(place.pattern, split)
-    return Dataset(source, Selection.whole(source.counts), resolve(source.schema, schema))
+    flow = Flow(source, Selection.whole(source.counts), resolve(source.schema, schema))
+    return Dataset(flow)
