@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import vectors
 
 from atd.errors import LexiconError
 from atd.protocol import cbor
 from atd.protocol.lexicon import Lexicons, check_lexicon
+from support import vectors
 
 
 def _folder() -> Path:
