@@ -163,3 +163,23 @@ def test_a_class_is_a_schema() -> None:
     source = open_source([{"name": "x", "petals": 3}], schema=Flower)
     assert not source.inferred
     assert source.following(Schema((Field("other", Int()),))).schema == source.schema
+
+
+def test_images_in_samples_are_stripped_too() -> None:
+    carried = pictures.encoded("JPEG", exif=pictures.exif())
+    for image in (carried, media.Image(carried)):
+        rows = [{"image": image, "n": 1}]
+        schema = Schema((Field("image", Image()), Field("n", Int())))
+        assert any("--strip-metadata" in one for one in open_source(rows, schema=schema).travels)
+        for what in (rows, iter(rows)):
+            source = open_source(what, schema=schema, strip_metadata=True)
+            ((_, sample),) = samples(source)
+            assert b"A Camera" not in sample["image"]
+            assert sample["n"] == 1
+
+
+def test_an_image_in_a_sample_that_cannot_be_stripped() -> None:
+    schema = Schema((Field("image", Image()),))
+    rows = [("k1", {"image": pictures.encoded("GIF")})]
+    with pytest.raises(BadSource, match="sample k1: image: only JPEG"):
+        samples(open_source(rows, schema=schema, strip_metadata=True))

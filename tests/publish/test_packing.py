@@ -101,3 +101,9 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageFault):
         pack(open_source([{"n": 1}]), tmp_path / "file" / "out")
+
+
+def test_what_is_packed_cannot_be_stripped(tmp_path: Path) -> None:
+    pack(open_source(flowers(tmp_path / "in")), tmp_path / "out")
+    with pytest.raises(BadSource, match="packed already: their images cannot be stripped"):
+        open_source(tmp_path / "out", strip_metadata=True)

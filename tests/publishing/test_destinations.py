@@ -15,6 +15,7 @@ import pytest
 from atd.errors import (
     Absent,
     BadSource,
+    Conflict,
     InvalidSyntax,
     LocalError,
     LoginRefused,
@@ -118,6 +119,8 @@ async def test_a_folder_that_nobody_serves_is_warned_about(
     again = await desk.publish(numbers(100))
     assert again.unchanged
     world.serve(FILES, Disk(tmp_path / "www"))
+    with pytest.raises(Conflict, match="with its shards in another place"):
+        await desk.publish(numbers(100), store="pds", version="1.0.0")
     moved = await desk.publish(numbers(100), store=str(tmp_path / "www"), base_url=f"{FILES}/")
     assert (moved.version, moved.new_shards) == ("1.0.1", 0)
     await loads(world, tmp_path / "bob", 100)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from atd.errors import (
+    BadSource,
     Busy,
     Conflict,
     DigestMismatch,
@@ -18,6 +19,7 @@ from atd.errors import (
     NeedsConsent,
     TooLarge,
 )
+from atd.manifest import Manifest
 from atd.protocol.cbor import Cid
 from atd.publishing.packing import pack
 from atd.publishing.sources.opening import open_source
@@ -241,3 +243,14 @@ async def test_blobs_go_into_records_as_they_came(desk: Desk, alice: Account) ->
         }
         assert isinstance(shard["digest"], Cid)
     assert published.shards == 3
+
+
+async def test_a_manifest_without_shards(desk: Desk, alice: Account) -> None:
+    begun = await desk.begin()
+    assert begun.id
+    assert begun.staging
+    made = pack(open_source(numbers(60)), begun.staging, begun.cuts)
+    Manifest(made.schema, made.layout, made.cuts, {"train": ()}).save(Path(begun.staging))
+    with pytest.raises(BadSource, match="a split without"):
+        await desk.publishing.commit(begun.id, Commit(consent=True), desk.heard)
+    assert not alice.head.records

@@ -66,6 +66,11 @@ def decide(
             f"version {asked} is published already, with other content",
             next_step="releases never change: choose a newer version, or leave it out",
         )
+    if asked == latest and elsewhere:
+        raise Conflict(
+            f"version {asked} is published already, with its shards in another place",
+            next_step="releases never change: leave the version out, or choose a newer one",
+        )
     if same_data and not elsewhere and asked in (None, latest):
         return Decision(None, changed, same_schema)
     if asked is not None and asked != latest:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from atd.errors import Busy, Conflict, NeedsConsent, ProofError, TooLarge
+from atd.errors import BadSource, Busy, Conflict, NeedsConsent, ProofError, TooLarge
 from atd.manifest import Manifest, hash_shard
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
@@ -117,6 +117,11 @@ class Run:
     async def _checked(self) -> Manifest:
         """The manifest, after every staged shard was hashed."""
         manifest = await asyncio.to_thread(Manifest.load, self._folder)
+        if not manifest.splits or not all(manifest.splits.values()):
+            raise BadSource(
+                f"expected shards in every split of {self._folder}, found a split without",
+                next_step="pack the data again",
+            )
         done = 0
         for shard in manifest.shards:
             path = self._folder / shard.name
@@ -182,7 +187,7 @@ class Run:
         )
         decision = decide(current, manifest, self._request.card, asked=asked, elsewhere=elsewhere)
         if current.trouble is not None:
-            detail = f"what is published is not usable, and is replaced: {current.trouble}"
+            detail = f"what is published is not usable, and is replaced: {current.trouble[:2000]}"
             self._listener.step(name="warning", detail=detail)
         while decision.version is not None and not await self._is_free(decision.version, manifest):
             if asked is not None:

@@ -94,6 +94,7 @@ def open_folder(folder: Path, default: str, strip: bool, progress: Progress) -> 
         splits=splits,
         travels=_travels(survey, len(pictures), bool(labels), strip),
         warnings=_left_out(others),
+        looked_at=True,
     )
 
 

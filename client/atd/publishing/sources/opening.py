@@ -17,6 +17,7 @@ from typing import Any, Final
 from atd.errors import BadSource, SchemaMismatch
 from atd.publishing.sources import arrays, csv_table, files, images, objects, packed
 from atd.publishing.sources.source import Progress, Source, shown
+from atd.publishing.sources.stripping import carries_images, stripped
 from atd.schema.classes import schema_of
 from atd.schema.fields import Schema
 
@@ -24,6 +25,10 @@ Tables = Mapping[str, Sequence[Path]]
 
 _PARQUET: Final = (".parquet", ".pq")
 _TABLES: Final = (*csv_table.SUFFIXES, *_PARQUET)
+_AS_IS: Final = (
+    "images as they are, with the metadata (EXIF, places) that they may carry: "
+    "--strip-metadata leaves it out"
+)
 _KNOWN: Final = "a folder of images by class, .csv, .tsv, .parquet, .npz, or a folder of shards"
 
 
@@ -55,7 +60,13 @@ def open_source(
         source = _open_path(Path(what), split, strip_metadata, progress or _silent)
     else:
         source = objects.open_object(what, split, wanted)
-    return source if wanted is None else _with_schema(source, wanted)
+    if wanted is not None:
+        source = _with_schema(source, wanted)
+    if source.looked_at or not carries_images(source):
+        return source
+    return (
+        stripped(source) if strip_metadata else replace(source, travels=(*source.travels, _AS_IS))
+    )
 
 
 def _silent(what: str, done: int, total: int | None) -> None:

@@ -70,6 +70,7 @@ class Source:
         warnings: what the publisher should see before going on.
         inferred: whether ``schema`` was inferred, and so may follow that of the last release.
         once: the samples can be read once only (a generator).
+        looked_at: the metadata of every image were looked at, and taken out if that was asked for.
         packed: the folder of shards that this already is; there is nothing to pack then.
     """
 
@@ -81,6 +82,7 @@ class Source:
     warnings: tuple[str, ...] = ()
     inferred: bool = True
     once: bool = False
+    looked_at: bool = False
     packed: Path | None = None
 
     @property
