@@ -242,6 +242,15 @@ def test_a_data_set_pickles_and_stands_at_its_beginning(train: atd.Dataset[atd.R
     assert numbers(copy) == numbers(train.shuffled(seed=1).take(5))
 
 
+def test_a_data_set_pickles_while_it_is_iterated(train: atd.Dataset[atd.Row]) -> None:
+    rows = iter(train)
+    next(rows)
+    assert numbers(pickle.loads(pickle.dumps(train))) == numbers(train)
+    resumed = train.shuffled(seed=1)
+    resumed.load_state_dict({**resumed.state_dict(), "consumed": 3})
+    assert numbers(pickle.loads(pickle.dumps(resumed))) == numbers(train.shuffled(seed=1))[3:]
+
+
 def collect(ds: Any, out: Any) -> None:
     out.put(numbers(ds))
 

@@ -38,6 +38,10 @@ class Position:
     start: int = 0
     cursor: Cursor[Any] | None = None
 
+    def __reduce__(self) -> tuple[type[Position], tuple[int]]:
+        # An iteration under way has shards open, and stays in its process.
+        return type(self), (self.start,)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Generic[T]):
