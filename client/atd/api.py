@@ -39,13 +39,15 @@ class Endpoint:
     """One query or procedure.
 
     ``output`` is the media type of a success. ``any_version`` marks those that answer a client of
-    another version or other settings: what is needed to see and stop such a daemon.
+    another version or other settings: what is needed to see and stop such a daemon. ``repeatable``
+    marks procedures that a client may ask again when the answer was lost, as it may any query.
     """
 
     nsid: str
     kind: Literal["query", "procedure"]
     output: str = JSON
     any_version: bool = False
+    repeatable: bool = False
 
     @property
     def streaming(self) -> bool:
@@ -72,7 +74,7 @@ GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
 VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
 
 PULL: Final = Endpoint("network.atd.store.pull", "procedure", JSONL)
-LOCATE_SHARD: Final = Endpoint("network.atd.store.locateShard", "procedure")
+LOCATE_SHARD: Final = Endpoint("network.atd.store.locateShard", "procedure", repeatable=True)
 GET_SHARD: Final = Endpoint("network.atd.store.getShard", "query", SHARD)
 
 BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")

@@ -69,9 +69,10 @@ class Connection:
         try:
             return self._ask(endpoint, params, input)
         except _CutOff:
-            if endpoint.kind != "query":
+            if endpoint.kind != "query" and not endpoint.repeatable:
                 raise _away() from None
-        # A daemon that was just stopping may let a request fall. A query can be asked again.
+        # A daemon that was just stopping may let a request fall, and one that was killed lets all
+        # fall: a program that reads a data set is not to end because of that.
         time.sleep(PAUSE_S)
         try:
             return self._ask(endpoint, params, input)
