@@ -45,6 +45,11 @@ NOBODY: frozenset[str] = frozenset()
         "2002:7f00:1::",  # 6to4 of 127.0.0.1
         "2002:c0a8:101::1",
         "2001:0:5ef5:79fd:0:0:80ff:fffe",  # Teredo of 127.0.0.1
+        "fec0::1",  # site-local: deprecated, still routed inside, and global to Python
+        "::ffff:0:7f00:1",  # IPv4-translated
+        "3fff::1",
+        "5f00::1",
+        "192.88.99.1",
     ],
 )
 def test_an_address_inside_is_not_public(address: str) -> None:
@@ -79,6 +84,17 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
         "https://127.0.0.1/",
         "https://[::1]:8443/",
         "https://10.0.0.1/",
+        "https://127.1/",  # the C library's other spellings of an IPv4 address
+        "https://127.0.0.1./",
+        "https://2130706433/",
+        "https://017700000001/",
+        "https://0177.0.0.1/",
+        "https://127.0.0.01/",
+        "https://0x7f.1/",
+        "https://0x7f000001/",
+        "https://0X7F.0.0.0x1./",
+        "https://0/",
+        "https://a.1/",
         "https://-x.example.com/",
         "https://a..b/",
         "x" * 10_000,

@@ -5,7 +5,8 @@ would fetch from the user's own machine, router or cloud metadata service. The r
 
 1. Only https; plain http only for a ``host:port`` on the user's allow-list.
 2. A host outside the allow-list is reached only at addresses that are globally routable, are not
-   multicast, and do not carry a refused IPv4 address inside (NAT64, 6to4, Teredo, mapped).
+   multicast, and do not carry a refused IPv4 address inside (NAT64, 6to4, Teredo, mapped). An IPv4
+   address is written as four decimal numbers; the C library's other spellings are no host names.
 3. The address that was checked is the address that is connected to: the transport resolves once,
    passes the answer through `admitted`, and pins it.
 
@@ -29,7 +30,15 @@ _NAT64 = (
     ipaddress.IPv6Network("64:ff9b::/96"),  # RFC 6052
     ipaddress.IPv6Network("64:ff9b:1::/48"),  # RFC 8215: for local use, refused outright
 )
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out so far (RFC 4291, 2.4)
+_NOT_ROUTED = (
+    ipaddress.IPv6Network("3fff::/20"),  # documentation (RFC 9637), which older Pythons do not know
+    ipaddress.IPv4Network("192.88.99.0/24"),  # the deprecated 6to4 relay: whoever is nearest
+)
 _HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*")
+# A name that ends in a number is one more spelling of an IPv4 address to whoever asks the C library
+# (127.1, 2130706433, 0177.0.0.1, 0x7f.1), and it may never be asked about by our resolver.
+_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\U0010ffff\\]")
 _PORTS = {"https": 443, "http": 80}
 ALLOW_ADVICE = "if this is a server of yours, add {place} to ATD_ALLOW_HOSTS"
@@ -111,6 +120,10 @@ def is_public(address: Address) -> bool:
             # The prefixes themselves are registered as global or not for their own reasons; what
             # matters is where the packet ends.
             return is_public(inner)
+        if address not in _UNICAST:  # fec0::/10 too, which Python holds for global
+            return False
+    if any(address in net for net in _NOT_ROUTED):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -145,7 +158,9 @@ def parse_url(url: str) -> Place:
         raise Unreachable(f"expected an https URL, got {quote(url, 200)}")
     if "@" in parts.netloc:
         raise Unreachable(f"a URL with credentials inside is not fetched: {quote(host)}")
-    if _literal(host) is None and (len(host) > 253 or not _HOST.fullmatch(host)):
+    if _literal(host) is None and (
+        len(host) > 253 or not _HOST.fullmatch(host) or _NUMBER.fullmatch(host)
+    ):
         raise Unreachable(f"not a host name that can be fetched: {quote(url, 200)}")
     if port == 0:
         raise Unreachable(f"not a port that can be fetched: {quote(url, 200)}")
