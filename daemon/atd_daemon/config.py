@@ -61,6 +61,7 @@ class Config:
     max_shard_bytes: int = 64 * GIB
     max_parts: int = 100_000
     max_part_depth: int = 4
+    max_shards: int = 1_000_000
     max_listed_records: int = 10_000
 
     # how long to believe

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from atd.errors import LocalError
 from atd.names import SHARDS, check_relative, check_url, is_url
@@ -32,6 +32,9 @@ from atd.records.references import (
     present,
 )
 from atd.records.rules import leaving, must_be_in
+
+MAX_SOURCES: Final = 16
+"""Addresses of one shard that anyone follows. Sixteen names below sixteen bases would be 256."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +142,11 @@ class ShardPart:
         return sum(shard.size for shard in self.shards)
 
     def sources(self, shard: ShardEntry) -> tuple[str, ...]:
-        """Every absolute URL at which ``shard`` of this part can be fetched, best first."""
+        """The absolute URLs at which ``shard`` of this part can be fetched, best first."""
         found: list[str] = []
         for url in shard.urls or (shard.name,):
             found.extend([url] if is_url(url) else [base + url for base in self.bases])
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(found))[:MAX_SOURCES]
 
     def to_value(self) -> dict[str, Any]:
         """The record, checked against its lexicon."""

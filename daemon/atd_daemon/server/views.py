@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from atd.names import split_release_key
 from atd.protocol.cbor import decode, to_json
@@ -23,6 +23,8 @@ from atd_daemon.store import Source
 from atd_daemon.sync.found import Found, FoundSplit, ResolvedDataset
 
 Json = dict[str, Any]
+
+_MANY_SHARDS: Final = 10_000
 
 
 def moment(value: datetime | float) -> str:
@@ -185,10 +187,16 @@ def schema(found: Found[SchemaRecord], name: str) -> Json:
 
 
 def split(found: FoundSplit, stored: Iterable[bool]) -> Json:
-    """``network.atd.catalog.defs#split`` with where each shard is; ``stored`` in their order."""
+    """``network.atd.catalog.defs#split`` with where each shard is; ``stored`` in their order.
+
+    Of very many shards the addresses are left out: they would be most of the answer.
+    """
+    few = len(found.shards) <= _MANY_SHARDS
     return _split(found) | {
         "shards": [
-            _shard(shard.entry) | {"stored": here, "sources": [label(s) for s in shard.sources]}
+            _shard(shard.entry)
+            | {"stored": here}
+            | ({"sources": [label(source) for source in shard.sources]} if few else {})
             for shard, here in zip(found.shards, stored, strict=True)
         ]
     }

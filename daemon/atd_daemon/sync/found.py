@@ -49,10 +49,20 @@ class Found(Generic[R]):
 
 @dataclass(frozen=True)
 class FoundShard:
-    """One shard of a split: its signed entry, and where the record says that it is."""
+    """One shard of a split: its signed entry, and the shard list that says where it is.
+
+    There may be a million of them, so addresses are put together only when they are asked for.
+    """
 
     entry: ShardEntry
-    sources: tuple[Source, ...]
+    part: ShardPart
+    did: Did
+    pds: str | None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the record says that it can be had, best first."""
+        return sources_of(self.part, self.entry, self.did, self.pds)
 
     @property
     def want(self) -> ShardWant:

@@ -24,7 +24,7 @@ from atd.records import (
 )
 from atd.refs import DatasetRef
 from atd_daemon.config import Config
-from atd_daemon.sync.found import Found, FoundShard, FoundSplit, ResolvedDataset, sources_of
+from atd_daemon.sync.found import Found, FoundShard, FoundSplit, ResolvedDataset
 from atd_daemon.sync.together import together
 
 T = TypeVar("T", Dataset, Release, SchemaRecord, ShardPart)
@@ -72,6 +72,8 @@ class ReleaseWalk:
         self._refresh = refresh
         self._allow_previous_key = allow_previous_key
         self._parts_left = config.max_parts
+        self._shards_left = config.max_shards
+        self._parts: dict[StrongRef, Found[ShardPart]] = {}
 
     async def run(self, ref: DatasetRef, splits: Sequence[str] | None) -> ResolvedDataset:
         """Walk; raises as `Resolver.dataset`."""
@@ -111,7 +113,7 @@ class ReleaseWalk:
         parts = await self._leaves(split.parts, self._config.max_part_depth)
         did, pds = self._identity.did, _pds(self._identity)
         shards = tuple(
-            FoundShard(entry, sources_of(part.record, entry, did, pds))
+            FoundShard(entry, part.record, did, pds)
             for part in parts
             for entry in part.record.shards
         )
@@ -129,7 +131,11 @@ class ReleaseWalk:
         return FoundSplit(split, tuple(parts), shards)
 
     async def _leaves(self, refs: Sequence[StrongRef], depth: int) -> list[Found[ShardPart]]:
-        """The lists that hold shards, below these, in order."""
+        """The lists that hold shards, below these, in order.
+
+        A list may stand in several places, and a few lists of lists then say millions of shards:
+        so each is read once, and what all of them say is counted while they are walked.
+        """
         if depth <= 0:
             raise LexiconError(
                 f"shard lists of {self._identity.did} nest deeper than"
@@ -138,13 +144,19 @@ class ReleaseWalk:
         self._parts_left -= len(refs)
         if self._parts_left < 0:
             raise LexiconError(f"expected at most {self._config.max_parts} shard lists")
-        parts = await together(lambda ref: self._get(ref, ShardPart), refs)
+        new = [ref for ref in dict.fromkeys(refs) if ref not in self._parts]
+        self._parts.update(
+            zip(new, await together(lambda ref: self._get(ref, ShardPart), new), strict=True)
+        )
         leaves: list[Found[ShardPart]] = []
-        for part in parts:
+        for part in map(self._parts.__getitem__, refs):
             if part.record.parts:
                 leaves += await self._leaves(part.record.parts, depth - 1)
-            else:
-                leaves.append(part)
+                continue
+            self._shards_left -= len(part.record.shards)
+            if self._shards_left < 0:
+                raise LexiconError(f"expected at most {self._config.max_shards} shards")
+            leaves.append(part)
         return leaves
 
     async def _get(self, ref: AtUri | StrongRef, kind: type[T]) -> Found[T]:

@@ -22,7 +22,7 @@ from atd.refs import DatasetRef, parse_dataset_ref
 from atd_daemon.catalog import Catalog, StoredRecord
 from atd_daemon.store import ShardWant, Store
 from atd_daemon.store.download import Report
-from atd_daemon.sync.found import ResolvedDataset, sources_of
+from atd_daemon.sync.found import FoundShard, ResolvedDataset, sources_of
 from atd_daemon.sync.resolve import Resolver
 
 REMEMBERED_SHARDS: Final = 100_000
@@ -35,14 +35,14 @@ class Shelf:
         self._catalog = catalog
         self._resolver = resolver
         self._store = store
-        self._releases: OrderedDict[AtUri, Mapping[Cid, ShardWant]] = OrderedDict()
+        self._releases: OrderedDict[AtUri, Mapping[Cid, FoundShard]] = OrderedDict()
 
     def remember(self, resolved: ResolvedDataset) -> None:
         """Keep the shards of ``resolved`` at hand: its reader is about to ask for them."""
         uri = resolved.release.uri
-        wants = {shard.entry.digest: shard.want for shard in resolved.shards}
+        shards = {shard.entry.digest: shard for shard in resolved.shards}
         known = self._releases.pop(uri, {})
-        self._releases[uri] = {**known, **wants}
+        self._releases[uri] = {**known, **shards}
         while sum(map(len, self._releases.values())) > REMEMBERED_SHARDS:
             self._releases.popitem(last=False)
 
@@ -62,15 +62,16 @@ class Shelf:
 
     async def _want(self, digest: Cid, release: AtUri | None) -> ShardWant:
         ref = None if release is None else release_ref(release)
-        for uri, wants in self._releases.items():
-            if digest in wants and release in (None, uri):
-                return wants[digest]
+        for uri, shards in self._releases.items():
+            if digest in shards and release in (None, uri):
+                return shards[digest].want
         did = None if release is None else (await self._resolver.identity(release.authority)).did
         found = await asyncio.to_thread(self._indexed, digest, did)
         if found is None and ref is not None:
             resolved = await self._resolver.dataset(ref)
             self.remember(resolved)
-            found = self._releases.get(resolved.release.uri, {}).get(digest)
+            named = self._releases.get(resolved.release.uri, {}).get(digest)
+            found = None if named is None else named.want
         if found is None:
             where = "that is known here" if release is None else f"of the release {release}"
             raise RecordAbsent(

@@ -8,13 +8,14 @@ from aiohttp import web
 
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri
+from atd.records import ShardEntry
 from atd.refs import parse_dataset_ref
 from atd_daemon.server import views
 from atd_daemon.server.files import send_shard
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
-from atd_daemon.store import ShardWant
 from atd_daemon.store.download import Progress
+from atd_daemon.sync.found import FoundShard
 from atd_daemon.sync.together import together
 
 AT_ONCE: Final = 3
@@ -29,14 +30,13 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
         allow_previous_key=given.get("allowPreviousKey", False),
     )
     services.shelf.remember(resolved)
-    names = {shard.entry.digest: shard.entry.name for shard in resolved.shards}
-    tally = _Tally({shard.entry.digest: shard.want for shard in resolved.shards}, names, events)
+    tally = _Tally({shard.entry.digest: shard for shard in resolved.shards}, events)
 
-    async def one(want: ShardWant) -> None:
-        await services.store.ensure(want, tally.report)
-        tally.finished(want)
+    async def one(shard: FoundShard) -> None:
+        await services.store.ensure(shard.want, tally.report)
+        tally.finished(shard.entry)
 
-    await together(one, tally.wants.values(), at_once=AT_ONCE)
+    await together(one, tally.shards.values(), at_once=AT_ONCE)
     return {
         **views.release_summary(resolved),
         "shards": len(resolved.shards),
@@ -67,15 +67,14 @@ def _release(given: dict[str, Any]) -> AtUri | None:
 class _Tally:
     """How far a pull is, over all its shards."""
 
-    def __init__(self, wants: dict[Cid, ShardWant], names: dict[Cid, str], events: Events) -> None:
-        self.wants = wants
+    def __init__(self, shards: dict[Cid, FoundShard], events: Events) -> None:
+        self.shards = shards
         self.fetched = 0
-        self._names = names
         self._events = events
-        self._done = dict.fromkeys(wants, 0)
+        self._done = dict.fromkeys(shards, 0)
         self._fetching: set[Cid] = set()
         self._finished = 0
-        self._total = sum(want.size for want in wants.values())
+        self._total = sum(shard.entry.size for shard in shards.values())
 
     def report(self, progress: Progress) -> None:
         """Take note of a download: whoever reports was not here."""
@@ -84,19 +83,19 @@ class _Tally:
         self._done[digest] = progress.done
         self._say(digest)
 
-    def finished(self, want: ShardWant) -> None:
+    def finished(self, entry: ShardEntry) -> None:
         """Take note that a shard is there."""
-        if want.digest in self._fetching:
-            self.fetched += want.size
-        self._done[want.digest] = want.size
+        if entry.digest in self._fetching:
+            self.fetched += entry.size
+        self._done[entry.digest] = entry.size
         self._finished += 1
-        self._say(want.digest)
+        self._say(entry.digest)
 
     def _say(self, digest: Cid) -> None:
         self._events.progress(
             done=sum(self._done.values()),
             total=self._total,
             shards=self._finished,
-            shardsTotal=len(self.wants),
-            name=self._names[digest],
+            shardsTotal=len(self.shards),
+            name=self.shards[digest].entry.name,
         )
