@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from atd.errors import BadSettings, StorageFault
+from atd.errors import AtdError, BadSettings, StorageFault
 
 MAX_SOCKET_PATH_BYTES: Final = 100
 DEFAULT: Final = "default"
@@ -134,6 +134,7 @@ FOLDER_VARIABLES: Final = (
     "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
 )
+_FOLDERS: Final = ("config_dir", "state_dir", "cache_dir", "run_dir", "socket_path")
 VARIABLES: Final = (*FOLDER_VARIABLES, *(knob.variable for knob in KNOBS))
 
 
@@ -175,14 +176,14 @@ class Settings:
         folders = _folders(env)
         config_file = folders["config_dir"] / "config.toml"
         table = _read_table(config_file)
+        _check_keys(table, config_file)
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for knob in KNOBS:
             values[knob.name], origins[knob.name] = _value(knob, env, table, config_file)
-        home = "environment ATD_HOME" if env.get("ATD_HOME") else DEFAULT
         merged: dict[str, Any] = {**folders, **values}
         read = {name: env[name] for name in VARIABLES if name in env}
-        return cls(**merged, home_origin=home, origins=origins, variables=read)
+        return cls(**merged, home_origin=_home_origin(env), origins=origins, variables=read)
 
     @property
     def config_file(self) -> Path:
@@ -227,17 +228,12 @@ class Settings:
 
     def described(self) -> tuple[Described, ...]:
         """Every setting with its value and its origin, folders first."""
-        rows = [
-            Described(name, "ATD_HOME", str(getattr(self, name)), self.home_origin)
-            for name in ("config_dir", "state_dir", "cache_dir", "run_dir", "socket_path")
+        folders = {name: getattr(self, name) for name in _FOLDERS}
+        values = [
+            _described(knob, getattr(self, knob.name), self.origins.get(knob.name, DEFAULT))
+            for knob in KNOBS
         ]
-        for knob in KNOBS:
-            value = getattr(self, knob.name)
-            text = ",".join(sorted(value)) if isinstance(value, frozenset) else value
-            shown = "" if text is None else str(text)
-            origin = self.origins.get(knob.name, DEFAULT)
-            rows.append(Described(knob.name, knob.variable, shown, origin))
-        return tuple(rows)
+        return (*_described_folders(folders, self.home_origin), *values)
 
     def prepare(self) -> None:
         """Create the folders, readable by their owner alone.
@@ -258,15 +254,65 @@ class Settings:
             _check_private(folder)
 
 
+def survey(
+    environ: Mapping[str, str] | None = None,
+) -> tuple[tuple[Described, ...], tuple[AtdError, ...]]:
+    """Every setting as far as it can be read, and what is wrong with the rest.
+
+    This is for whoever looks for a mistake: everybody else takes all settings or none, from
+    `Settings.load`. A value that cannot be used is shown as it was given.
+    """
+    env = os.environ if environ is None else environ
+    folders = _folders(env)
+    file = folders["config_dir"] / "config.toml"
+    rows = [*_described_folders(folders, _home_origin(env))]
+    problems: list[AtdError] = []
+    table: dict[str, Any] = {}
+    try:
+        table = _read_table(file)
+        _check_keys(table, file)
+    except (BadSettings, StorageFault) as error:
+        problems.append(error)
+    for knob in KNOBS:
+        try:
+            rows.append(_described(knob, *_value(knob, env, table, file)))
+        except BadSettings as error:
+            problems.append(error)
+            raw, origin = _given(knob, env, table, file)
+            rows.append(Described(knob.name, knob.variable, str(raw), f"{origin}: cannot be used"))
+    return tuple(rows), tuple(problems)
+
+
+def _described_folders(folders: Mapping[str, Path], origin: str) -> list[Described]:
+    return [Described(name, "ATD_HOME", str(folders[name]), origin) for name in _FOLDERS]
+
+
+def _described(knob: Knob, value: Any, origin: str) -> Described:
+    text = ",".join(sorted(value)) if isinstance(value, frozenset) else value
+    return Described(knob.name, knob.variable, "" if text is None else str(text), origin)
+
+
+def _home_origin(env: Mapping[str, str]) -> str:
+    return "environment ATD_HOME" if env.get("ATD_HOME") else DEFAULT
+
+
+def _given(
+    knob: Knob, env: Mapping[str, str], table: Mapping[str, Any], file: Path
+) -> tuple[Any, str]:
+    """One setting as it was given, and where; None where it was not."""
+    if env.get(knob.variable):
+        return env[knob.variable], f"environment {knob.variable}"
+    if knob.name in table:
+        return table[knob.name], f"config file {file}"
+    return None, DEFAULT
+
+
 def _value(
     knob: Knob, env: Mapping[str, str], table: Mapping[str, Any], file: Path
 ) -> tuple[Any, str]:
     """The value of one setting and where it came from."""
-    if env.get(knob.variable):
-        raw, origin = env[knob.variable], f"environment {knob.variable}"
-    elif knob.name in table:
-        raw, origin = table[knob.name], f"config file {file}"
-    else:
+    raw, origin = _given(knob, env, table, file)
+    if origin == DEFAULT:
         return knob.default, DEFAULT
     try:
         return knob.parse(raw), origin
@@ -289,11 +335,15 @@ def _read_table(file: Path) -> dict[str, Any]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{file} should be TOML: {error}") from None
+    return table
+
+
+def _check_keys(table: Mapping[str, Any], file: Path) -> None:
+    """Refuse a key that is not a setting: it may be one that was misspelt."""
     known = {knob.name for knob in KNOBS}
     for key in table:
         if key not in known:
             raise BadSettings(f"{file} has {key!a}, expected one of {', '.join(sorted(known))}")
-    return table
 
 
 def _folders(env: Mapping[str, str]) -> dict[str, Path]:
