@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from atd import service
-from atd.cli import output
+from atd.cli import advice, output
+from atd.cli.bar import asking
 from atd.cli.options import JsonOption
-from atd.errors import LoginRefused
+from atd.cli.questions import app_password
+from atd.cli.words import examples
+from atd.refs import parse_authority
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("login")(login)
-    app.command("logout")(logout)
-    app.command("accounts")(accounts)
+    app.command(
+        "login",
+        epilog=examples(
+            "atd login alice.example.com",
+            "atd login alice.example.com --password-stdin < FILE",
+        ),
+    )(login)
+    app.command("logout", epilog=examples("atd logout alice.example.com"))(logout)
+    app.command("accounts", epilog=examples("atd accounts --json"))(accounts)
 
 
 def login(
-    handle: Annotated[str, typer.Argument(help="The account's handle or DID.")],
+    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="The account: handle or DID.")],
     pds: Annotated[
         str | None,
-        typer.Option(help="Expect this PDS (URL); it must be the one the identity names."),
+        typer.Option(
+            metavar="URL", help="The PDS, for an account whose handle does not resolve yet."
+        ),
     ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the app password from stdin.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Log in to a PDS with an app password, which is asked for and not kept."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin.isatty():
-        password = typer.prompt(f"App password of {handle}", hide_input=True, err=True)
-    else:
-        raise LoginRefused(
-            "a password is needed, and stdin is not a terminal",
-            next_step="pass it with: atd login HANDLE --password-stdin < FILE",
-        )
-    if not password:
-        raise LoginRefused("expected an app password, got nothing")
-    account = service.login(handle, password, pds=pds)
+    """Log in to an account, on any PDS.
+
+    Asks for an app password: make one in the settings of the account. It is sent to the account's
+    own PDS, once, and not kept.
+    """
+    parse_authority(handle)  # before anything secret is typed
+    password = app_password(handle, from_stdin=password_stdin)
+    with advice.about(handle), asking(handle, quiet=json):
+        account = service.login(handle, password, pds=pds)
     if json:
         output.emit(account)
     else:
@@ -51,7 +57,8 @@ def login(
 
 
 def logout(
-    account: Annotated[str, typer.Argument(help="A handle or a DID.")], json: JsonOption = False
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="A handle or a DID.")],
+    json: JsonOption = False,
 ) -> None:
     """End a session and forget its tokens."""
     gone = service.logout(account)
@@ -75,4 +82,4 @@ def accounts(json: JsonOption = False) -> None:
 
 def _name(account: Any) -> str:
     handle, did = account.get("handle"), output.clean(account["did"])
-    return f"@{output.clean(handle)} ({did})" if handle else str(did)
+    return f"@{output.clean(handle)} ({did})" if handle else did

@@ -9,51 +9,85 @@ import typer
 
 import atd
 from atd import service
-from atd.cli import output
+from atd.cli import advice, output
+from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, PreviousKeyOption, RefArgument
 from atd.cli.samples import describe_sample
+from atd.cli.words import examples
 
 schema_app = typer.Typer(
-    help="Look at the schema of a data set.", no_args_is_help=True, rich_markup_mode=None
+    help="Look at what a sample of a data set is.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("ls")(ls)
-    app.command("show")(show)
-    app.command("search")(search)
-    app.command("preview")(preview)
-    schema_app.command("show")(schema_show)
+    app.command("ls", epilog=_LS)(ls)
+    app.command("show", epilog=_SHOW)(show)
+    app.command("search", epilog=_SEARCH)(search)
+    app.command("preview", epilog=_PREVIEW)(preview)
+    schema_app.command("show", epilog=_SCHEMA)(schema_show)
     app.add_typer(schema_app, name="schema")
+
+
+_LS = examples(
+    "atd ls @alice.example.com     # asks her PDS, and proves every entry",
+    "atd ls                        # what is known here, asking nobody",
+    after="An entry that could not be proved or read is not listed, but named on stderr with the "
+    "reason.",
+)
+_SHOW = examples(
+    "atd show @alice.example.com/flowers",
+    "atd show @alice.example.com/flowers@1.0.0",
+    "atd show did:plc:ewvi7nxzyoun6zhxrhs64oiz/flowers --json",
+)
+_SEARCH = examples(
+    "atd search handwritten digits",
+    "atd search '\"optical recognition\"'    # a phrase",
+    "atd search flow                         # the last word may be a beginning",
+    after="Finds what was listed or loaded on this machine before: atd ls @HANDLE.",
+)
+_PREVIEW = examples(
+    "atd preview @alice.example.com/flowers",
+    "atd preview @alice.example.com/flowers:test -n 2",
+    "atd preview ./flowers-shards            # a folder made with atd pack",
+)
+_SCHEMA = examples("atd schema show @alice.example.com/flowers > flowers.py")
 
 
 def ls(
     actor: Annotated[
         str | None,
-        typer.Argument(metavar="[@HANDLE]", help="A publisher; all that are known if absent."),
+        typer.Argument(metavar="@HANDLE", help="A publisher; everything that is known if absent."),
     ] = None,
     cached: CachedOption = False,
     json: JsonOption = False,
 ) -> None:
-    """List what a publisher has, each entry proved."""
-    answer = service.listing(actor, refresh=not cached)
+    """List the data sets of a publisher, each proved."""
+    with advice.about(actor or ""), asking(actor or "the index", quiet=json):
+        answer = service.listing(actor, refresh=not cached)
     if json:
         output.emit(answer)
         return
     found = [service.DatasetInfo.from_json(value) for value in answer["datasets"]]
-    _list(found, empty=f"{actor or 'the index'} has no data sets")
+    nothing = "nothing is known here yet; look at a publisher with: atd ls @HANDLE"
+    _list(found, empty=nothing if actor is None else f"{actor} has no data sets")
     for problem in answer["problems"]:
         reason = f"{output.clean(problem['uri'])}: {output.clean(problem['reason'])}"
         output.note(f"not listed: {reason}")
 
 
 def search(
-    words: Annotated[list[str], typer.Argument(help="Words to find.")],
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many at most.")] = 25,
+    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to find.")],
+    limit: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="How many at most, 1 to 100.")
+    ] = 25,
     json: JsonOption = False,
 ) -> None:
-    """Search names, titles, descriptions, tags, licences and publishers that the daemon knows."""
+    """Search names, titles, descriptions, tags, licences, publishers.
+
+    All words must be found, among what the daemon knows: what you listed or loaded.
+    """
     found = service.search(" ".join(words), limit=limit)
     if json:
         output.emit({"datasets": [info.raw for info in found]})
@@ -67,15 +101,18 @@ def show(
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show card, schema, releases, shards and how each is proved."""
-    detail = service.show(ref, refresh=not cached, allow_previous_key=allow_previous_key)
+    """Show one data set: card, schema, releases, shards, proofs."""
+    with advice.about(ref), asking(ref, quiet=json):
+        detail = service.show(ref, refresh=not cached, allow_previous_key=allow_previous_key)
     if json:
         output.emit(detail.raw)
         return
     info = detail.info
     output.say(f"{output.clean(info.ref)}  {output.clean(info.title or '')}".rstrip())
     if info.description:
-        output.say(f"\n{output.clean_lines(info.description)}\n")
+        # Indented: nothing that a publisher writes can pass for a line of ours.
+        indented = output.clean_lines(info.description).replace("\n", "\n  ")
+        output.say(f"\n  {indented}\n")
     card = detail.card
     output.fields(
         [
@@ -101,8 +138,12 @@ def show(
 
 
 def schema_show(ref: RefArgument, cached: CachedOption = False, json: JsonOption = False) -> None:
-    """Show the schema of a data set as a Python class, or as its record with --json."""
-    detail = service.show(ref, refresh=not cached)
+    """Show the schema of a data set as a Python class.
+
+    With --json, as the record has it.
+    """
+    with advice.about(ref), asking(ref, quiet=json):
+        detail = service.show(ref, refresh=not cached)
     if json:
         output.emit(detail.raw.get("schema", {}))
     else:
@@ -110,14 +151,22 @@ def schema_show(ref: RefArgument, cached: CachedOption = False, json: JsonOption
 
 
 def preview(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="@HANDLE/NAME or a folder of shards.")],
-    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many samples.")] = 5,
-    split: Annotated[str | None, typer.Option(help="Which split; the first if absent.")] = None,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="@HANDLE/NAME, or a folder of shards.")],
+    count: Annotated[
+        int, typer.Option("-n", min=1, max=100, metavar="COUNT", help="How many, 1 to 100.")
+    ] = 5,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which split; the first if absent.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a few samples, in words."""
-    dataset = atd.load(ref, split=split)
-    rows = [describe_sample(sample) for sample in dataset.take(count)]
+    """Show a few samples, in words.
+
+    The shards that hold them are fetched, and verified.
+    """
+    with advice.about_folder(ref), asking(ref, quiet=json):
+        dataset = atd.load(ref, split=split)
+        rows = [describe_sample(sample) for sample in dataset.take(count)]
     if json:
         output.emit({"ref": ref, "samples": rows})
         return

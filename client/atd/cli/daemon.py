@@ -9,11 +9,12 @@ import typer
 
 from atd.cli import output
 from atd.cli.options import JsonOption
+from atd.cli.words import examples
 from atd.errors import DaemonAway
 from atd.settings import Settings
 
 app = typer.Typer(
-    help="The local daemon; other commands start it when they need it.",
+    help="The local daemon, which other commands start by themselves.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -24,14 +25,25 @@ def _part(name: str) -> Any:
     return importlib.import_module(f"atd_daemon.{name}")
 
 
-@app.command("run")
+_RUN = examples(
+    "atd daemon run              # for a service manager, or to watch it work",
+    "atd daemon run --tcp 0      # also over HTTP on loopback; the token is in run/token",
+)
+
+
+@app.command("run", epilog=_RUN)
 def run(
     tcp: Annotated[
         int | None,
-        typer.Option(help="Also listen on this port of 127.0.0.1, with a token."),
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Also listen on this port of 127.0.0.1, with a token; 0 picks one.",
+        ),
     ] = None,
 ) -> None:
-    """Run the daemon in the foreground until interrupted."""
+    """Run the daemon in the foreground, until interrupted."""
     _part("main").run(Settings.load(), tcp=tcp)
 
 
@@ -43,7 +55,10 @@ def start(json: JsonOption = False) -> None:
 
 @app.command("stop")
 def stop(json: JsonOption = False) -> None:
-    """Stop the daemon; work in flight is journaled and goes on next time."""
+    """Stop the daemon.
+
+    A publication that is going on is journaled, and goes on when it is asked for again.
+    """
     stopped = _part("lifecycle").stop(Settings.load())
     if json:
         output.emit({"stopped": stopped})
@@ -53,7 +68,10 @@ def stop(json: JsonOption = False) -> None:
 
 @app.command("status")
 def status(json: JsonOption = False) -> None:
-    """Show version, process, socket, accounts and the sizes of index and store."""
+    """Show how the daemon is: process, socket, accounts, sizes.
+
+    Exits with 61 if none runs, and starts none.
+    """
     settings = Settings.load()
     found = _part("lifecycle").status(settings)
     if found is None:
@@ -66,7 +84,7 @@ def status(json: JsonOption = False) -> None:
 
 @app.command("logs")
 def logs(
-    lines: Annotated[int, typer.Option("-n", min=1, help="How many lines.")] = 50,
+    lines: Annotated[int, typer.Option("-n", min=1, metavar="LINES", help="How many lines.")] = 50,
 ) -> None:
     """Show the end of the daemon's log."""
     for line in _part("lifecycle").logs(Settings.load(), lines):

@@ -8,15 +8,27 @@ from typing import Any
 import typer
 
 from atd import errors, service
-from atd.cli import output
+from atd.cli import advice, output
 from atd.cli.options import JsonOption, PreviousKeyOption, RefArgument, SplitOption
 from atd.cli.progress import progress_line
+from atd.cli.words import examples
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("pull")(pull)
-    app.command("verify")(verify)
+    app.command("pull", epilog=_PULL)(pull)
+    app.command("verify", epilog=_VERIFY)(verify)
+
+
+_PULL = examples(
+    "atd pull @alice.example.com/flowers",
+    "atd pull @alice.example.com/flowers@1.0.0 --split test",
+)
+_VERIFY = examples(
+    "atd verify @alice.example.com/flowers            # records, and what is in the store",
+    "atd verify @alice.example.com/flowers --fetch    # every byte",
+    after="Exits 0 only if every step holds; else with the code of the step that does not.",
+)
 
 
 def pull(
@@ -25,8 +37,11 @@ def pull(
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Fetch the shards of a release into the store, verified; resumes where it stopped."""
-    with progress_line(quiet=json) as show:
+    """Fetch the shards of a release into the store, verified.
+
+    Goes on where it was interrupted, and fetches nothing that is there.
+    """
+    with advice.about(ref), progress_line("fetching", quiet=json) as show:
         result = service.pull(
             ref, splits=split or (), allow_previous_key=allow_previous_key, on_progress=show
         )
@@ -48,10 +63,13 @@ def verify(
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Prove everything again, from the handle to the bytes, and say so step by step."""
+    """Prove everything again, from the handle to the bytes.
+
+    Says at each step what was expected and what was found.
+    """
     steps: list[Any] = []
     verdict: Any = {"holds": False}
-    with progress_line(quiet=json) as show:
+    with progress_line("fetching", quiet=json) as show:
         for item in service.verify(
             ref, fetch=fetch, allow_previous_key=allow_previous_key, on_progress=show
         ):
@@ -68,7 +86,8 @@ def verify(
         output.say(f"all {output.plural(len(steps), 'step')} hold{_unchecked(verdict)}")
     if not verdict["holds"]:
         failed: Mapping[str, Any] = next((step for step in steps if not step["holds"]), {})
-        raise _as_error(failed, ref)
+        with advice.about(ref):
+            raise _as_error(failed, ref)
 
 
 def _print_step(step: service.Step) -> None:
@@ -88,13 +107,12 @@ def _unchecked(verdict: Any) -> str:
     return f"; {output.plural(absent, 'shard')} not in the store, not checked (add --fetch)"
 
 
-def _as_error(step: Any, ref: str) -> errors.AtdError:
+def _as_error(step: Mapping[str, Any], ref: str) -> errors.AtdError:
     """The error of the step that failed, so that the exit code says which kind it was."""
-    message = f"{ref} does not verify: {step.get('name', 'no verdict')}: {step.get('found', '')}"
-    advice = f"fetch it again with: atd pull {ref}" if _is_shard(step) else None
-    return errors.rebuild(step.get("error", "ProofError"), message, advice)
-
-
-def _is_shard(step: Mapping[str, Any]) -> bool:
-    """Whether the step is about a file in the local store, which is not the publisher's fault."""
-    return str(step.get("name", "")).startswith("shard ")
+    name = step.get("error", "ProofError")
+    found = step.get("found", "the daemon gave no verdict")
+    if name in ("RecordAbsent", "HandleAbsent"):
+        return errors.rebuild(name, found)
+    # A file of the local store is not the publisher's fault.
+    advice = f"fetch it again with: atd pull {ref}" if name == "DigestMismatch" else None
+    return errors.rebuild(name, f"{ref} does not verify: {found}", advice)

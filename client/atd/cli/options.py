@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 RefArgument = Annotated[
-    str, typer.Argument(metavar="REF", help="@HANDLE/NAME, did:…/NAME or at://…, with @VERSION.")
+    str,
+    typer.Argument(
+        metavar="REF", help="A data set: @HANDLE/NAME, did:…/NAME or at://…; also with @VERSION."
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")
@@ -20,8 +23,9 @@ PreviousKeyOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Agree without being asked.")]
 SplitOption = Annotated[
-    list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")
+    list[str] | None,
+    typer.Option("--split", metavar="NAME", help="Only this split; may be repeated."),
 ]
 CachedOption = Annotated[
-    bool, typer.Option("--cached", help="Answer from the index where it is fresh.")
+    bool, typer.Option("--cached", help="Answer from the index where it is fresh (5 minutes).")
 ]

@@ -1,31 +1,46 @@
 """What the command line prints, and where.
 
 stdout carries the answer alone: text for people, or one JSON object with ``--json``. Everything
-else (progress, questions, warnings, errors) goes to stderr. Text that came from a record is
-hostile: `clean` takes control and direction-changing characters away before a terminal sees it.
+else (progress, questions, warnings, errors) goes to stderr.
+
+Rules. Text that came from a record is hostile: `clean` takes out of it whatever a terminal would
+obey (escape sequences, changes of direction, line breaks) before it is printed. JSON keeps every
+character, but as an escape. A stdout that takes no more is an error like any other: the reader of a
+pipe that went away is `ReaderGone`, a full disk `StorageFault`.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import sys
-import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Final
 
-from atd.errors import AtdError
+from atd.errors import AtdError, StorageFault
 
-_REDRAW_S = 0.1
-_BAR_CELLS = 24
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
+_MAX_CELL: Final = 72
+_UNPRINTABLE: Final = re.compile(r"[^\n -~]")
+
+
+class ReaderGone(Exception):
+    """Whoever read stdout went away (``atd ls | head -1``): there is nobody left to tell."""
+
+
+# ------------------------------------------------------------------ text
 
 
 def clean(text: object) -> str:
-    """``text`` without control, format and surrogate characters (ANSI escapes, RTL overrides)."""
+    """``text`` without control, format and surrogate characters (ANSI escapes, RTL overrides).
+
+    Each becomes one space, so that nothing that was apart is joined.
+    """
     return "".join(
-        c if c == " " or unicodedata.category(c)[0] not in "CZ" else " "
-        for c in str(text).replace("\n", " ")
+        c if c == " " or unicodedata.category(c)[0] not in "CZ" else " " for c in str(text)
     )
 
 
@@ -34,27 +49,23 @@ def clean_lines(text: object) -> str:
     return "\n".join(clean(line) for line in str(text).splitlines())
 
 
-def say(text: str = "") -> None:
-    """One line of the answer, on stdout."""
-    print(text)
+def json_text(value: object) -> str:
+    """``value`` as JSON that is safe to print: what `clean` would take out is an escape instead."""
 
+    def escaped(match: re.Match[str]) -> str:
+        character = match[0]
+        if character.isprintable():
+            return character
+        return json.dumps(character)[1:-1]
 
-def note(text: str) -> None:
-    """One line beside the answer, on stderr."""
-    print(text, file=sys.stderr)
-
-
-def emit(value: Mapping[str, Any]) -> None:
-    """The answer as one JSON object, on stdout, with stable key order."""
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    return _UNPRINTABLE.sub(escaped, json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def human_bytes(count: int) -> str:
     """``count`` bytes in the unit that reads best, powers of 1,000: ``1.5 MB``."""
     amount = float(count)
     for unit in _UNITS:
-        if amount < 1000 or unit == _UNITS[-1]:
+        if amount < 999.95 or unit == _UNITS[-1]:
             break
         amount /= 1000
     return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
@@ -65,95 +76,99 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+# ------------------------------------------------------------------ stdout
+
+
+def say(text: str = "") -> None:
+    """One line of the answer, on stdout."""
+    _write(text + "\n")
+
+
+def emit(value: Mapping[str, Any]) -> None:
+    """The answer as one JSON object, on stdout."""
+    _write(json_text(value) + "\n")
+
+
 def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> None:
-    """Rows in aligned columns under their headings; every cell cleaned."""
+    """Rows in aligned columns under their headings; every cell cleaned, only the last one cut."""
     cells = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(headings), *cells]) for i in range(len(headings))]
-    for row in [[h.upper() for h in headings], *cells]:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say(line.rstrip())
+    cells = [[*row[:-1], _cut(row[-1])] for row in cells]
+    heads = [heading.upper() for heading in headings]
+    widths = [max(_width(row[at]) for row in [heads, *cells]) for at in range(len(heads))]
+    for row in [heads, *cells]:
+        padded = (
+            cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
+        )
+        say("  ".join(padded).rstrip())
 
 
 def fields(pairs: Iterable[tuple[str, object]], indent: str = "") -> None:
     """``label  value`` lines, labels aligned; pairs whose value is None or empty are left out."""
-    shown = [(label, value) for label, value in pairs if value not in (None, "", [], ())]
-    width = max((len(label) for label, _ in shown), default=0)
+    shown = [(clean(label), value) for label, value in pairs if value not in (None, "", [], ())]
+    width = max((_width(label) for label, _ in shown), default=0)
     for label, value in shown:
-        say(f"{indent}{label.ljust(width)}  {clean(value)}")
+        say(f"{indent}{label}{' ' * (width - _width(label))}  {clean(value)}")
 
 
-def fail(error: AtdError) -> None:
-    """What went wrong and what to do next, as at most two lines on stderr."""
-    note(f"atd: {clean(error.message)}")
-    if error.next_step:
-        note(f"     {clean(error.next_step)}")
+def finish() -> None:
+    """Have everything that was said written, so that what goes wrong is noticed here."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        _lost(error)
 
 
-class Progress:
-    """A progress line on stderr while work runs; silent where stderr is not a terminal.
+def _write(text: str) -> None:
+    if sys.stdout is None:  # it was closed before we began (``>&-``): nobody wants to know
+        return
+    try:
+        sys.stdout.write(text)
+    except (OSError, ValueError) as error:
+        _lost(error)
 
-    Where it is not, each phase is announced once, so that a log says what happened.
+
+def _lost(error: Exception) -> None:
+    """Give up stdout: what is left in its buffer would fail once more when Python ends."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        raise ReaderGone from None
+    reason = error.strerror if isinstance(error, OSError) else "it is closed"
+    raise StorageFault(
+        f"cannot write the answer to stdout: {reason}",
+        next_step="send it somewhere else, then run the same command again",
+    ) from None
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal ``text`` takes (Unicode annex 11; marks take none)."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 1] + "…"
+
+
+# ------------------------------------------------------------------ stderr
+
+
+def note(text: str) -> None:
+    """One line beside the answer, on stderr; lost where nobody takes it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return
+
+
+def fail(error: AtdError, help_command: str = "atd --help") -> None:
+    """What went wrong and what to do next: two lines on stderr.
+
+    Args:
+        help_command: the advice for an error that has none of its own.
     """
-
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty() and not quiet
-        self._quiet = quiet
-        self._phase = ""
-        self._drawn_at = 0.0
-        self._width = 0
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clear()
-
-    def show(self, event: Mapping[str, Any]) -> None:
-        """Draw one event: ``phase``, and where known ``done``, ``total``, ``unit``, ``message``."""
-        phase = clean(event.get("phase", ""))
-        if not self._live:
-            if phase != self._phase and not self._quiet:
-                print(phase, file=self._stream)
-            self._phase = phase
-            return
-        now = time.monotonic()
-        done, total = event.get("done"), event.get("total")
-        finished = total is not None and done == total
-        if phase == self._phase and not finished and now - self._drawn_at < _REDRAW_S:
-            return
-        self._phase, self._drawn_at = phase, now
-        self._draw(f"{phase} {self._amount(event)}".rstrip())
-
-    def done(self, name: object, detail: object = None) -> None:
-        """Leave a line that says what was done."""
-        if self._quiet:
-            return
-        self.clear()
-        tail = f": {clean(detail)}" if detail else ""
-        print(f"{clean(name)}{tail}", file=self._stream)
-
-    def clear(self) -> None:
-        """Take the progress line away."""
-        if self._live and self._width:
-            self._draw("")
-            self._stream.write("\r")
-            self._stream.flush()
-
-    def _amount(self, event: Mapping[str, Any]) -> str:
-        done, total, message = event.get("done"), event.get("total"), event.get("message")
-        tail = f" {clean(message)}" if message else ""
-        if done is None:
-            return tail
-        number = human_bytes if event.get("unit") == "bytes" else "{:,}".format
-        if not total:
-            return f"{number(done)}{tail}"
-        filled = min(_BAR_CELLS, _BAR_CELLS * done // total)
-        bar = "█" * filled + "░" * (_BAR_CELLS - filled)
-        return f"{bar} {number(done)} / {number(total)}{tail}"
-
-    def _draw(self, line: str) -> None:
-        line = line[:110]
-        self._stream.write("\r" + line.ljust(self._width))
-        self._stream.flush()
-        self._width = len(line)
+    note(f"atd: {clean(error.message)}")
+    note(f"     {clean(error.next_step or f'see: {help_command}')}")

@@ -1,4 +1,4 @@
-"""From the daemon's progress events to the line on stderr."""
+"""From the events of the daemon, and of packing, to the line on stderr."""
 
 from __future__ import annotations
 
@@ -6,49 +6,53 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from atd.cli import output
+from atd.cli.bar import Bar, Moment
 
 
 class ProgressLine:
-    """Takes a streaming endpoint's events; see ``network.atd.store.defs#progress``."""
+    """Takes a streaming endpoint's events; see ``network.atd.store.defs#progress``.
 
-    def __init__(self, bar: output.Progress) -> None:
+    Args:
+        bar: where they are drawn.
+        moving: what is done to shards, such as ``fetching``: many shards are one piece of work.
+    """
+
+    def __init__(self, bar: Bar, moving: str) -> None:
         self._bar = bar
+        self._moving = moving
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Show one event: how far it is, or a step that was done."""
         if "step" in event:
-            self._bar.done(event["step"]["name"], event["step"].get("detail"))
+            step = event["step"]
+            detail = step.get("detail")
+            self._bar.leave(f"{step['name']}: {detail}" if detail else step["name"])
             return
-        progress = event.get("progress", event)
-        wait = progress.get("waitS")
-        self._bar.show(
-            {
-                "phase": progress.get("name", ""),
-                "done": progress.get("done"),
-                "total": progress.get("total"),
-                "unit": progress.get("unit", "bytes"),
-                "message": f"told to wait {wait} s" if wait else _shards(progress),
-            }
-        )
+        self._bar.show(self._moment(event.get("progress", event)))
 
     def packing(self, what: str, done: int, total: int | None) -> None:
-        """Show how far opening and packing a source are, counted in samples."""
-        self({"progress": {"name": what, "done": done, "total": total, "unit": "samples"}})
+        """Show how far reading and packing a source is, in samples."""
+        self._bar.show(Moment(what, done, total or 0, unit="samples"))
 
     def clear(self) -> None:
         """Take the line away before something else is printed."""
         self._bar.clear()
 
+    def _moment(self, state: Mapping[str, Any]) -> Moment:
+        if state.get("waitS"):
+            return Moment(state["name"], message=f"({state['waitS']} s left)")
+        shards = state.get("shardsTotal")
+        return Moment(
+            phase=self._moving if shards else state.get("name", ""),
+            done=state.get("done"),
+            total=state.get("total", 0),
+            unit=state.get("unit", "bytes"),
+            message=f"({state.get('shards', 0)} of {shards} shards)" if shards else "",
+        )
+
 
 @contextmanager
-def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
+def progress_line(moving: str = "moving", *, quiet: bool = False) -> Iterator[ProgressLine]:
     """A progress line for the time of a ``with`` block; nothing at all where ``quiet``."""
-    with output.Progress(quiet=quiet) as bar:
-        yield ProgressLine(bar)
-
-
-def _shards(progress: Mapping[str, Any]) -> str:
-    if not progress.get("shardsTotal"):
-        return ""
-    return f"shard {progress.get('shards', 0)} of {progress['shardsTotal']}"
+    with Bar(quiet=quiet) as bar:
+        yield ProgressLine(bar, moving)

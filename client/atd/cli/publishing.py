@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +13,28 @@ import typer
 from atd import publishing, service
 from atd.cli import output
 from atd.cli.options import JsonOption, YesOption
+from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
+from atd.cli.questions import confirm
+from atd.cli.words import examples
 from atd.errors import InvalidSyntax, NeedsConsent
+from atd.names import check_name, check_split, check_url, check_version
+from atd.refs import parse_authority
+
+
+class Order(StrEnum):
+    """In which order samples go into shards."""
+
+    HASH = "hash"
+    KEEP = "keep"
+
 
 SourceArgument = Annotated[
     Path,
     typer.Argument(
         metavar="PATH",
-        help="A folder of images by class, a CSV or Parquet file, an .npz, or a packed folder.",
+        help="A folder of images by class, a CSV, TSV or Parquet file, an .npz, or a packed "
+        "folder.",
     ),
 ]
 SchemaOption = Annotated[
@@ -27,55 +42,78 @@ SchemaOption = Annotated[
     typer.Option(metavar="MODULE:CLASS", help="What a sample is; inferred if absent."),
 ]
 SplitNameOption = Annotated[
-    str, typer.Option("--split", help="The split of samples that do not say theirs.")
+    str,
+    typer.Option("--split", metavar="NAME", help="The split of samples that do not say theirs."),
 ]
 StripOption = Annotated[
     bool, typer.Option("--strip-metadata", help="Take EXIF (places, cameras) out of images.")
 ]
 ShardSizeOption = Annotated[
-    int | None, typer.Option(min=1, metavar="BYTES", help="Bytes of a shard to aim at.")
+    int | None,
+    typer.Option(min=65536, metavar="BYTES", help="Bytes of a shard to aim at, 65536 or more."),
 ]
-OrderOption = Annotated[
-    str | None,
-    typer.Option(help="hash: an edit changes one shard; keep: the order of the source."),
-]
+_order = typer.Option(
+    metavar="hash|keep", help="hash: an edit changes one shard; keep: the order of the source."
+)
+OrderOption = Annotated[Order | None, _order]
+
+_PUBLISH = examples(
+    "atd publish ./flowers --name flowers --license CC-BY-4.0",
+    "atd publish ./flowers --name flowers --dry-run      # only show what would happen",
+    "atd publish table.csv --name table --title 'My table' --tag weather --tag hourly",
+    "atd publish ./flowers --name flowers --store s3://bucket/data",
+    after="Interrupted? The same command again goes on where it was.",
+)
+_PACK = examples(
+    "atd pack ./flowers -o ./flowers-shards",
+    "atd preview ./flowers-shards",
+    "atd publish ./flowers-shards --name flowers",
+)
+_UNPUBLISH = examples("atd unpublish flowers", "atd unpublish flowers --from alice.example.com")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("publish")(publish)
-    app.command("pack")(pack)
-    app.command("unpublish")(unpublish)
+    app.command("publish", epilog=_PUBLISH)(publish)
+    app.command("pack", epilog=_PACK)(pack)
+    app.command("unpublish", epilog=_UNPUBLISH)(unpublish)
 
 
 def publish(
     path: SourceArgument,
-    name: Annotated[str, typer.Option(help="The data set's name, such as flowers.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Its name, such as flowers.")],
     to: Annotated[
         str | None, typer.Option(metavar="HANDLE", help="The account; the only one if absent.")
     ] = None,
     license: Annotated[
         str | None, typer.Option(metavar="SPDX", help="The licence, such as CC-BY-4.0.")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="A title for people.")] = None,
-    description: Annotated[str | None, typer.Option(help="What it is; Markdown.")] = None,
-    citation: Annotated[str | None, typer.Option(help="How to cite it.")] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="A title for people.")] = None,
+    description: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What it is; Markdown.")
+    ] = None,
+    citation: Annotated[str | None, typer.Option(metavar="TEXT", help="How to cite it.")] = None,
     homepage: Annotated[str | None, typer.Option(metavar="URL", help="Where to read more.")] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="A word to find it by; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="WORD", help="A word to find it by; may be repeated."),
     ] = None,
-    notes: Annotated[str | None, typer.Option(help="What is new in this version.")] = None,
+    notes: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What is new in this version.")
+    ] = None,
     split: SplitNameOption = "train",
     schema: SchemaOption = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="pds|DIR|s3://…|https://…", help="Where the shards go."),
+        typer.Option(
+            metavar="PLACE", help="Where the shards go: pds, a folder, s3://… or https://…"
+        ),
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where a folder or a bucket is served.")
     ] = None,
     version: Annotated[
-        str | None, typer.Option(help="The version; the next one if absent.")
+        str | None, typer.Option(metavar="VERSION", help="Such as 1.2.0; the next one if absent.")
     ] = None,
     shard_size: ShardSizeOption = None,
     order: OrderOption = None,
@@ -86,7 +124,13 @@ def publish(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Publish PATH as the next release of a data set, signed; unchanged data writes nothing."""
+    """Publish PATH as a data set, or as its next release.
+
+    Packs it into shards, puts them in place, writes signed records, and reads everything back with
+    proof. Unchanged data writes nothing; changed data sends only the shards that are new. What was
+    said about the data set before (title, licence …) stays, unless it is said anew.
+    """
+    _check(name, to, split, version, homepage, store)
     same: dict[str, Any] = {
         "name": name,
         "schema": _class(schema),
@@ -97,14 +141,14 @@ def publish(
         "base_url": base_url,
         "version": version,
         "shard_size": shard_size,
-        "order": order,
+        "order": order and order.value,
         "strip_metadata": strip_metadata,
     }
-    with progress_line(quiet=json) as show:
+    with progress_line("uploading", quiet=json) as show:
         if dry_run:
             plan = publishing.plan(path, progress=show, **same)
             show.clear()
-            output.emit(plan.to_json()) if json else _print_plan(plan)
+            output.emit(plan.to_json()) if json else print_plan(plan)
             return
         card = {"citation": citation, "homepage": homepage}
 
@@ -133,25 +177,32 @@ def publish(
 
 def pack(
     path: SourceArgument,
-    out: Annotated[Path, typer.Option("-o", "--output", help="The folder for the shards.")],
-    name: Annotated[str | None, typer.Option(help="The data set's name.")] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder for the shards.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The data set's name, if it has one.")
+    ] = None,
     split: SplitNameOption = "train",
     schema: SchemaOption = None,
     shard_size: ShardSizeOption = None,
-    order: OrderOption = None,
+    order: Annotated[Order, _order] = Order.HASH,
     strip_metadata: StripOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Write shards and atd.json to a folder without publishing; atd.load reads it."""
+    """Write shards to a folder, without publishing.
+
+    DIR gets the shards and an atd.json: atd.load("DIR") reads it, and so does atd publish.
+    """
     with progress_line(quiet=json) as show:
         made = publishing.pack_folder(
             path,
             out,
             name=name,
-            split=split,
+            split=check_split(split),
             schema=_class(schema),
             shard_size=shard_size,
-            order=order or "hash",
+            order=order.value,
             strip_metadata=strip_metadata,
             progress=show.packing,
         )
@@ -176,22 +227,28 @@ def pack(
 
 
 def unpublish(
-    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")],
     account: Annotated[
-        str | None, typer.Option("--from", metavar="HANDLE", help="The account; the only one.")
+        str | None,
+        typer.Option("--from", metavar="HANDLE", help="The account; the only one if absent."),
     ] = None,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete the records of a data set. Copies that others made stay where they are."""
+    """Delete a data set: its records, in all versions.
+
+    Copies that others made stay where they are, and so do shards outside the PDS.
+    """
+    check_name(name)
     if not yes:
-        warning = (
-            f"This deletes every record of {name}, in all versions. Copies that others made, and "
-            "shards outside the PDS, stay where they are."
+        output.note(
+            f"This deletes every record of {name}, in all versions, and the shards on the PDS.\n"
+            "Copies that others made, and shards elsewhere, stay where they are."
         )
-        if not _confirmed(warning, f"Unpublish {name}?"):
-            raise NeedsConsent(f"{name} was not unpublished")
-    with progress_line(quiet=json) as show:
+        untouched = f"{name} was not unpublished"
+        if not confirm(f"Unpublish {name}?", without_terminal=untouched):
+            raise NeedsConsent(f"{untouched}: you did not agree")
+    with progress_line("deleting", quiet=json) as show:
         result = service.unpublish(name, account=account, consent=True, on_progress=show)
     if json:
         output.emit(result)
@@ -201,59 +258,60 @@ def unpublish(
         output.say(f"  may stay: {output.clean(place)}")
 
 
+def _check(
+    name: str,
+    to: str | None,
+    split: str,
+    version: str | None,
+    homepage: str | None,
+    store: str | None,
+) -> None:
+    """Whatever can be seen to be wrong before an hour of packing."""
+    check_name(name)
+    check_split(split)
+    if to is not None:
+        parse_authority(to)
+    if version is not None:
+        check_version(version)
+    if homepage is not None:
+        check_url(homepage)
+    scheme, colon, _ = (store or "").partition("://")
+    if colon and scheme not in ("s3", "http", "https"):
+        raise InvalidSyntax(
+            f"shards cannot go to {store!a}",
+            next_step="give --store pds, a folder, s3://BUCKET/PREFIX or https://HOST/PATH/",
+        )
+
+
 def _class(reference: str | None) -> Any:
     """The class that ``module:Class`` names: the user's own code, from the user's own command."""
     if reference is None:
         return None
     module, colon, name = reference.partition(":")
-    if not colon or not name:
-        raise InvalidSyntax(f"expected MODULE:CLASS, got {reference!a}")
+    if not colon or not module or not name:
+        raise InvalidSyntax(
+            f"expected MODULE:CLASS, got {reference!a}",
+            next_step="name a class in a file of this folder: flowers:Flower is in flowers.py",
+        )
     sys.path.insert(0, "")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidSyntax(f"cannot load {reference!a}: {error}") from None
+    except Exception as error:  # whatever the user's own module does when it is imported
+        raise InvalidSyntax(
+            f"cannot load {reference!a}: {type(error).__name__}: {error}",
+            next_step="name a class that Python can import from this folder",
+        ) from error
 
 
 def _ask(plan: Any) -> bool:
     """Say what a first publication means, and ask."""
-    _print_plan(plan, to=output.note)
-    warning = (
+    print_plan(plan, to=output.note)
+    output.note(
         "\nPublishing is public: anyone may find and copy this, and copies cannot be called back."
     )
-    return _confirmed(warning, f"Publish {plan.name}?")
-
-
-def _confirmed(warning: str, question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise NeedsConsent(f"{warning.strip()} Nobody can be asked: stdin is not a terminal")
-    output.note(warning)
-    return typer.confirm(question, err=True)
-
-
-def _print_plan(plan: Any, to: Any = output.say) -> None:
-    to(f"{output.clean(plan.source)}: {output.clean(plan.origin)}")
-    to("")
-    to(output.clean_lines(plan.python).rstrip())
-    to("")
-    unknown = "not known before it is read"
-    for split, count in plan.splits.items():
-        to(f"split     {output.clean(split)}: {unknown if count is None else f'{count:,} samples'}")
-    if plan.shards is not None:
-        to(f"shards    about {plan.shards:,}, {output.human_bytes(plan.size or 0)}")
-    to(f"store     {output.clean(plan.store)}")
-    to(f"licence   {output.clean(plan.license or 'none given (add --license SPDX)')}")
-    if plan.account:
-        who = plan.account.get("handle") or plan.account.get("did")
-        to(f"account   {output.clean(who)} at {output.clean(plan.account.get('pds', '?'))}")
-    if plan.previous:
-        to(f"previous  {output.clean(plan.previous['version'])} (schema change: {plan.step})")
-    elif plan.first:
-        to("previous  none: this is the first publication of the name")
-    for item in plan.travels:
-        to(f"travels   {output.clean(item)}")
-    for warning in plan.warnings:
-        to(f"note      {output.clean(warning)}")
+    return confirm(
+        f"Publish {plan.name}?", without_terminal=f"nothing is published under {plan.name} yet"
+    )
 
 
 def _print_release(release: Any) -> None:
@@ -262,11 +320,13 @@ def _print_release(release: Any) -> None:
         f"{output.plural(release.shards, 'shard')}, {output.plural(release.samples, 'sample')}, "
         f"{output.human_bytes(release.bytes)}"
     )
-    if release.unchanged:
-        output.say(f"unchanged: {what} ({size}) is published already")
-    else:
+    if not release.unchanged:
         sent = f"{release.new_shards} new, {output.human_bytes(release.uploaded_bytes)} uploaded"
         output.say(f"published {what}: {size} ({sent})")
+    elif release.raw.get("cardChanged"):
+        output.say(f"card updated: {what}; its data ({size}) is unchanged")
+    else:
+        output.say(f"unchanged: {what} ({size}) is published already")
     output.fields([("uri", release.uri), ("cid", release.cid)], indent="  ")
     if not release.unchanged:
         output.say("  read back with proof, from the handle to the last byte")
