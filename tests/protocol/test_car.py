@@ -166,6 +166,14 @@ def test_a_file_over_the_limit_is_refused_unread() -> None:
         read_car(b"\xff" * 11, max_bytes=10)
 
 
+def test_more_blocks_than_memory_should_hold_are_refused() -> None:
+    blocks = [encode(number) for number in range(20)]
+    data = write_car(Cid.of(blocks[0]), [(Cid.of(block), block) for block in [*blocks, *blocks]])
+    assert len(read_car(data, max_blocks=20).blocks) == 20
+    with pytest.raises(ProofError, match="more than 19 blocks"):
+        read_car(data, max_blocks=19)
+
+
 def test_many_tiny_blocks_do_not_take_long() -> None:
     block = section(Cid.of(b"").bytes, b"")
     assert len(read_car(EMPTY + block * 100_000).blocks) == 1

@@ -14,7 +14,7 @@ from atd.errors import ProofError, RecordAbsent
 from atd.protocol.cbor import Cid, Value, decode, encode
 from atd.protocol.commit import Commit
 from atd.protocol.mst import build
-from atd.protocol.proof import VerifiedRecord, verify_record, verify_repo
+from atd.protocol.proof import ENTRY_BYTES, VerifiedRecord, verify_record, verify_repo
 from protocol.making import (
     COLLECTION,
     REV,
@@ -306,3 +306,15 @@ def test_every_signed_bit_flip_in_a_commit_is_refused() -> None:
             continue
         assert commit == Commit(MALLORY.did, commit.rev, root, None, sig)
         assert commit.rev != REV
+
+
+def test_many_long_keys_over_one_small_record_are_refused_before_they_fill_the_memory() -> None:
+    author, block = Author.named("alice"), encode(thing())
+    keys = [f"{COLLECTION}/{'a' * 400}{number:05}" for number in range(2_000)]
+    tree, nodes = build(dict.fromkeys(keys, Cid.of(block)))
+    car = author.car(tree, [*nodes.values(), block])
+    needed = sum(len(key) + ENTRY_BYTES for key in keys)
+    assert needed > len(car)
+    assert len(verify_repo(car, author.identity, max_entries_bytes=needed).entries) == len(keys)
+    with pytest.raises(ProofError, match="more entries than can be held"):
+        verify_repo(car, author.identity, max_entries_bytes=needed - 1)

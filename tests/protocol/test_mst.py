@@ -9,7 +9,7 @@ import pytest
 from atd.errors import InvalidSyntax, ProofError
 from atd.protocol.cbor import RAW, Cid, decode, encode
 from atd.protocol.mst import build, find, height, walk
-from atd.protocol.mst_node import _shared, read_node
+from atd.protocol.mst_node import MAX_NODE_BYTES, Node, _shared, read_node, write_node
 from protocol.making import (
     COLLECTION,
     entry,
@@ -338,6 +338,16 @@ def test_a_wide_node_is_read_and_written() -> None:
         assert len(blocks) == 1
         assert (root, blocks) == slow_build(entries)
         assert dict(walk(blocks, root)) == entries
+
+
+def test_a_node_of_compressed_keys_that_would_fill_the_memory_is_refused() -> None:
+    keys = [f"{COLLECTION}/{'a' * 400}{number:05}".encode() for number in range(25_000)]
+    keys = [key for key in keys if height(key) == 0]
+    links = [VALUE.bytes] * len(keys)
+    block = write_node(Node(0, keys, links, [b""] * (len(keys) + 1)))
+    assert len(block) > MAX_NODE_BYTES
+    assert sum(map(len, keys)) > 5 * len(block)
+    refused(*tree(block), keys[7].decode(), f"at most {MAX_NODE_BYTES} are read")
 
 
 def test_a_record_that_is_not_dag_cbor_has_no_place_in_a_tree() -> None:

@@ -19,9 +19,20 @@ from atd.protocol.blocks import Blocks
 from atd.protocol.cbor import Cid, decode, encode
 from atd.protocol.syntax import quote
 
-__all__ = ["MAX_CAR_BYTES", "Car", "car_block", "car_header", "read_car", "write_car"]
+__all__ = [
+    "MAX_CAR_BLOCKS",
+    "MAX_CAR_BYTES",
+    "Car",
+    "car_block",
+    "car_header",
+    "read_car",
+    "write_car",
+]
 
 MAX_CAR_BYTES: Final = 1 << 30
+MAX_CAR_BLOCKS: Final = 2_000_000
+"""Each block costs some 200 bytes beside its own: a file of empty ones would take five times its
+size in memory."""
 _PREFIX: Final = b"\x01\x71\x12\x20"
 _ONE_ROOT: Final = b"\xa2eroots\x81\xd8\x2a\x58\x25\x00" + _PREFIX
 _VERSION_1: Final = b"gversion\x01"
@@ -35,15 +46,19 @@ class Car:
     blocks: Blocks
 
 
-def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
+def read_car(
+    data: bytes, *, max_bytes: int = MAX_CAR_BYTES, max_blocks: int = MAX_CAR_BLOCKS
+) -> Car:
     """Read a whole CAR file and hash every block.
 
     Args:
         data: the file.
         max_bytes: refuse a larger file before looking at it.
+        max_blocks: refuse a file of more different blocks.
 
     Raises:
-        ProofError: too large, cut short, malformed, or a block is not what its CID says.
+        ProofError: too large, too many blocks, cut short, malformed, or a block is not what its
+            CID says.
     """
     if len(data) > max_bytes:
         raise ProofError(f"CAR of {len(data)} bytes, at most {max_bytes} are accepted")
@@ -73,6 +88,8 @@ def read_car(data: bytes, *, max_bytes: int = MAX_CAR_BYTES) -> Car:
             _explain(name[: min(size, 36)], start)
         blocks[name] = block
         at = stop
+        if len(blocks) > max_blocks:
+            raise ProofError(f"CAR of more than {max_blocks} blocks")
     return Car(roots, Blocks(blocks))
 
 

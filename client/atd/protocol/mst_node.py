@@ -20,6 +20,7 @@ from atd.protocol.syntax import quote
 
 __all__ = [
     "MAX_KEY_BYTES",
+    "MAX_NODE_BYTES",
     "Node",
     "forget",
     "height",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 MAX_KEY_BYTES: Final = 1024
+MAX_NODE_BYTES: Final = 1 << 20
+"""Nodes have four entries on the average and never thousands; written out, a node of compressed
+keys takes up to forty times its size."""
 _KEY: Final = re.compile(rb"[a-zA-Z0-9_~.:-]+/[a-zA-Z0-9_~.:-]+")
 
 _LINK: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, and the zero before a binary CID
@@ -88,8 +92,10 @@ def read_node(block: bytes) -> Node:
     """Read a node.
 
     Raises:
-        ProofError: it breaks rule 1 or 2, or its keys have different heights.
+        ProofError: it breaks rule 1 or 2, is too large, or its keys have different heights.
     """
+    if len(block) > MAX_NODE_BYTES:
+        refuse(block, f"{len(block)} bytes, at most {MAX_NODE_BYTES} are read")
     # The count, then the entries, then "l"; in a longer array the count takes more bytes.
     if block[-43:-32] == _TAIL_LINK:
         left, stop = block[-36:], len(block) - 43

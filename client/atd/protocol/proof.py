@@ -46,6 +46,11 @@ __all__ = [
 
 _SEAL: Final = object()
 
+MAX_ENTRIES_BYTES: Final = 512 * 1024 * 1024
+"""What the entries of one repository may take, at `ENTRY_BYTES` and its key for each: prefix
+compression lets a small file name many long keys."""
+ENTRY_BYTES: Final = 128
+
 Steps: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """The blocks from the commit to what it proves, each after the bytes of its CID."""
 
@@ -177,22 +182,30 @@ def verify_commit(car: bytes, identity: Identity) -> VerifiedCommit:
     return _open(car, identity)[1]
 
 
-def verify_repo(car: bytes, identity: Identity) -> VerifiedRepo:
+def verify_repo(
+    car: bytes, identity: Identity, *, max_entries_bytes: int = MAX_ENTRIES_BYTES
+) -> VerifiedRepo:
     """Prove a whole repository: every node of the tree checked, every record present.
 
     Args:
         car: the answer of ``com.atproto.sync.getRepo``, whole (no ``since``).
         identity: whose repository it must be.
+        max_entries_bytes: refuse more entries, each counted as its key and `ENTRY_BYTES`.
 
     Raises:
         ProofError: a step does not hold. If the message starts with "incomplete", blocks are
             missing, and nothing may be concluded from what is there.
     """
     parsed, commit = _open(car, identity)
-    entries = dict(mst.walk(parsed.blocks, commit.data))
-    for key, cid in entries.items():
+    entries: dict[str, Cid] = {}
+    room = max_entries_bytes
+    for key, cid in mst.walk(parsed.blocks, commit.data):
+        room -= ENTRY_BYTES + len(key)
+        if room < 0:
+            raise ProofError(f"the repository of {commit.did} has more entries than can be held")
         if cid not in parsed.blocks:
             raise ProofError(f"incomplete: record {cid} of {commit.did}/{key} is missing")
+        entries[key] = cid
     return VerifiedRepo(commit, MappingProxyType(entries), parsed.blocks, _SEAL)
 
 
