@@ -195,6 +195,7 @@ async def test_being_told_to_wait_says_how_long() -> None:
         ({"retry-after": "soon", "ratelimit-reset": "5"}, 5),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "9" * 400}, None),
+        ({"retry-after": f"Mon, 01 Jan {10**20} 00:00:00 GMT"}, None),
         ({}, None),
     ],
 )

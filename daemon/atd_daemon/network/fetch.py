@@ -332,7 +332,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
             return max(0.0, value - now) if value > 315_360_000 else value
         try:
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None
 
