@@ -72,7 +72,7 @@ async def test_samples_of_a_class_are_published_and_loaded_again(
         license="CC0-1.0",
         tags=["numbers"],
         card={"homepage": "https://example.com/things"},
-        progress=events.append,
+        on_progress=events.append,
     )
     assert released.ref == "@alice.test/things"
     assert (released.version, released.samples, released.did) == ("1.0.0", 100, alice.did)

@@ -30,10 +30,6 @@ class ProgressLine:
             return
         self._bar.show(self._moment(event.get("progress", event)))
 
-    def packing(self, what: str, done: int, total: int | None) -> None:
-        """Show how far reading and packing a source is, in samples."""
-        self._bar.show(Moment(what, done, total or 0, unit="samples"))
-
     def clear(self) -> None:
         """Take the line away before something else is printed."""
         self._bar.clear()

@@ -146,7 +146,7 @@ def publish(
     }
     with progress_line("uploading", quiet=json) as show:
         if dry_run:
-            plan = publishing.plan(path, progress=show, **same)
+            plan = publishing.plan(path, on_progress=show, **same)
             show.clear()
             output.emit(plan.to_json()) if json else print_plan(plan)
             return
@@ -164,7 +164,7 @@ def publish(
             card={key: value for key, value in card.items() if value is not None},
             notes=notes,
             confirm=agreed,
-            progress=show,
+            on_progress=show,
             **same,
         )
     for warning in release.warnings:
@@ -204,7 +204,7 @@ def pack(
             shard_size=shard_size,
             order=order.value,
             strip_metadata=strip_metadata,
-            progress=show.packing,
+            on_progress=show,
         )
     if json:
         output.emit(

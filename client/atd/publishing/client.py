@@ -21,7 +21,7 @@ from atd import api
 from atd.connection import Connection
 from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
 from atd.names import check_name
-from atd.publishing.packing import pack
+from atd.publishing.packing import pack, telling
 from atd.publishing.planning import Plan, estimate, step_between
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
@@ -118,7 +118,7 @@ def publish(
     strip_metadata: bool = False,
     yes: bool = True,
     confirm: Confirm | None = None,
-    progress: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> PublishedRelease:
     """Publish samples as the next release of the data set ``name``.
@@ -149,7 +149,7 @@ def publish(
         strip_metadata: take EXIF and its like out of images.
         yes: agree to a first publication of this name.
         confirm: asked about it instead, with the plan.
-        progress: called with the daemon's events: ``{"progress": …}`` and ``{"step": …}``.
+        on_progress: called with the daemon's events: ``{"progress": …}`` and ``{"step": …}``.
         connection: the daemon to use; that of the environment where it is None.
 
     Raises:
@@ -159,8 +159,8 @@ def publish(
         Busy: the name is being published right now.
         Conflict, TooLarge, RateLimited, Unreachable, …: as they say.
     """
-    told = _Told(progress)
-    opened = _open(source, name, schema, split, strip_metadata, told)
+    progress = telling(on_progress)
+    opened = _open(source, name, schema, split, strip_metadata, progress)
     daemon = connection or Connection()
     asked = _asked(name, to, store, base_url, version, shard_size, order)
     begun = daemon.call(
@@ -170,7 +170,7 @@ def publish(
         opened = opened.following(_previous_schema(begun))
         if begun["first"]:
             _agree(name, yes, confirm, lambda: _plan(name, opened, asked, license, begun))
-        pack(opened, begun["staging"], _cuts(begun), told.packing, name=name)
+        pack(opened, begun["staging"], _cuts(begun), progress, name=name)
     words = {
         "title": title,
         "description": description,
@@ -185,7 +185,7 @@ def publish(
         "notes": notes,
     }
     given = {key: value for key, value in commit.items() if value is not None}
-    return PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), progress))
+    return PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))
 
 
 def plan(
@@ -202,7 +202,7 @@ def plan(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
-    progress: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> Plan:
     """What `publish` with these arguments would do. Writes nothing, here or elsewhere.
@@ -213,7 +213,7 @@ def plan(
     Raises:
         BadSource, SchemaMismatch: the data cannot be published as it is.
     """
-    opened = _open(source, name, schema, split, strip_metadata, _Told(progress))
+    opened = _open(source, name, schema, split, strip_metadata, telling(on_progress))
     asked = _asked(name, to, store, base_url, version, shard_size, order)
     try:
         begun = (connection or Connection()).call(api.BEGIN, input={**asked, "dryRun": True})
@@ -233,7 +233,7 @@ def _open(
     schema: type[Any] | Schema | None,
     split: str,
     strip_metadata: bool,
-    told: _Told,
+    progress: Progress | None,
 ) -> Source:
     check_name(name)
     return open_source(
@@ -241,7 +241,7 @@ def _open(
         schema=schema,
         strip_metadata=strip_metadata,
         split=split,
-        progress=told.packing,
+        progress=progress,
     )
 
 
@@ -328,20 +328,3 @@ def _given_up_on_failure(daemon: Connection, id: str) -> Iterator[None]:
         with contextlib.suppress(AtdError):  # the first error is the one to show
             daemon.call(api.ABANDON, input={"id": id})
         raise
-
-
-class _Told:
-    """Progress of this process, told as the daemon tells its own."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self._on_progress = on_progress
-
-    @property
-    def packing(self) -> Progress | None:
-        """What opening and packing call."""
-        return None if self._on_progress is None else self._tell
-
-    def _tell(self, what: str, done: int, total: int | None) -> None:
-        assert self._on_progress is not None
-        state = {"name": what, "done": done, "total": total or 0, "unit": "samples"}
-        self._on_progress({"progress": state})

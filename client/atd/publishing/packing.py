@@ -11,23 +11,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.manifest import FILE_NAME, Manifest, ManifestShard
 from atd.publishing.sources.opening import open_source
-from atd.publishing.sources.source import Progress, Source, SplitSource, shown
+from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, shown
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
+from atd.service import OnProgress
 from atd.shards import cut
 from atd.shards.disk import storing
 from atd.shards.layout import default_layout
 from atd.shards.writer import ShardInfo
-
-PDS_BLOB_BYTES: Final = 5 * 1024**2
-"""Largest blob that a PDS takes if it does not say otherwise."""
 
 _EVERY: Final = 100
 _OURS: Final = (".tar", ".tmp")
@@ -67,16 +66,16 @@ def pack(
 
 
 def pack_folder(
-    what: object,
+    source: object,
     folder: str | os.PathLike[str],
     *,
     name: str | None = None,
     schema: type[Any] | Schema | None = None,
     split: str = "train",
     shard_size: int | None = None,
-    order: str = "hash",
+    order: str | None = None,
     strip_metadata: bool = False,
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Write samples as shards into ``folder`` without publishing them; `atd.load` reads it.
 
@@ -87,27 +86,41 @@ def pack_folder(
         >>> atd.pack("./flowers", "packed")
 
     Args:
-        what: see `atd.publishing.sources.opening.open_source`: a path, an iterable of samples …
+        source: see `atd.publishing.sources.opening.open_source`: a path, an iterable of samples …
         folder: made if need be; else empty, or a folder of shards, whose place the new ones take.
         name: what the data set is to be called.
         schema: what the samples fit, as a class; inferred where it is None.
         split: the split of samples that do not say theirs.
         shard_size: bytes of a shard to aim at; 64 MB where it is None.
-        order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
+        order: ``"hash"`` (an edit changes one shard; so where it is None) or ``"keep"`` (the order
+            of the source).
         strip_metadata: take EXIF and its like out of images.
-        progress: told what is done, how much of it, and of how much.
+        on_progress: called with events ``{"progress": …}``, as `atd.publish` calls it.
 
     Raises:
         BadSource, SchemaMismatch, TooLarge, StorageFault: as `pack`.
     """
-    source = open_source(
-        what, schema=schema, strip_metadata=strip_metadata, split=split, progress=progress
+    progress = telling(on_progress)
+    opened = open_source(
+        source, schema=schema, strip_metadata=strip_metadata, split=split, progress=progress
     )
-    cuts = CutParameters(order=order)
+    cuts = CutParameters(order=order or "hash")
     if shard_size is not None:
         largest = max(shard_size, cuts.max_bytes)
-        cuts = CutParameters(target_bytes=shard_size, max_bytes=largest, order=order)
-    return pack(source, folder, cuts, progress, name=name)
+        cuts = replace(cuts, target_bytes=shard_size, max_bytes=largest)
+    return pack(opened, folder, cuts, progress, name=name)
+
+
+def telling(on_progress: OnProgress | None) -> Progress | None:
+    """What opening and packing call, so that ``on_progress`` hears events like the daemon's."""
+    if on_progress is None:
+        return None
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        state = {"name": what, "done": done, "total": total or 0, "unit": "samples"}
+        on_progress({"progress": state})
+
+    return tell
 
 
 def _prepare(folder: Path) -> frozenset[str]:
@@ -196,7 +209,7 @@ class _Told:
 
         return counted
 
-    def streaming(self, samples: Any) -> Any:
+    def streaming(self, samples: Iterable[Pair]) -> Iterator[Pair]:
         """``samples``, counted."""
         for pair in samples:
             self._count()
