@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from atd.errors import ShardError
 from atd.schema import fields
 from atd.shards import media
-from atd.shards.unfit import Unfit, describe, wanted
+from atd.shards.unfit import Undecodable, Unfit, describe, wanted
 from atd.shards.unpack import MAX_JSON_DEPTH
 
 Plain: TypeAlias = Any
@@ -327,7 +327,7 @@ def _image(kind: fields.Image) -> Fit:
 def _png(kind: fields.Image, value: object) -> bytes:
     try:
         return media.encode_png(value)
-    except media.Undecodable as error:
+    except Undecodable as error:
         raise Unfit(wanted(kind), str(error)) from None
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from atd.errors import ShardError
 from atd.schema import fields
+from atd.shards.unfit import Undecodable
 
 if TYPE_CHECKING:
     from atd.shards.pillow import Picture
@@ -55,10 +56,6 @@ SUFFIXES: Final[dict[str, str]] = {
     "video/mp4": "mp4",
 }
 """The usual file name suffix of each media type that `sniff` knows."""
-
-
-class Undecodable(Exception):
-    """A picture cannot be decoded, or not within the limits; `Image` turns it into `ShardError`."""
 
 
 def sniff(data: bytes | memoryview) -> str | None:

@@ -1,8 +1,9 @@
 """How a value that does not fit is described, while writing as while reading.
 
 Belongs here: the internal `Unfit`, which travels from the value to the sample and collects the path
-on its way, and the words for values and kinds. It never leaves `atd.shards`: a writer turns it into
-`SchemaMismatch` (the sample is yours), a reader into `ShardError` (the shard is someone else's).
+on its way, its sister `Undecodable` for what is inside a picture, and the words for values and
+kinds. Neither leaves `atd.shards`: a writer turns it into `SchemaMismatch` (the sample is yours), a
+reader into `ShardError` (the shard is someone else's).
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Unfit(Exception):
     def __str__(self) -> str:
         where = f"field {self.path}: " if self.path else ""
         return f"{where}expected {self.expected}, found {self.found}"
+
+
+class Undecodable(Exception):
+    """A picture cannot be decoded, or not within the limits; `Image` turns it into `ShardError`."""
 
 
 def describe(value: object) -> str:
