@@ -58,6 +58,7 @@ class Config:
     max_reply_bytes: int = 2 * MIB
     max_car_bytes: int = 8 * MIB
     max_repo_bytes: int = 512 * MIB
+    max_absence_bytes: int = 64 * MIB
     max_shard_bytes: int = 64 * GIB
     max_parts: int = 100_000
     max_part_depth: int = 4

@@ -1,13 +1,16 @@
-"""Publishers that say more than anybody can hold: few records, many shards; few bytes, much work."""
+"""Publishers that say more than anybody can hold: few records and bytes, much work and memory."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from atd.errors import LexiconError
-from atd.protocol.cbor import RAW, Cid
+from atd.errors import LexiconError, ProofError, Unreachable
+from atd.protocol.car import write_car
+from atd.protocol.cbor import RAW, Cid, encode
+from atd.protocol.commit import Commit
 from atd.records import (
     Dataset,
     Layout,
@@ -19,10 +22,11 @@ from atd.records import (
     StrongRef,
 )
 from atd.records.shards import MAX_SOURCES
-from world import Account, World
-from world.account import Strong
+from world import Account, Answer, World, endless, same_as
+from world.account import Strong, key_for
 from world.daemons import Reader
-from world.datasets import SCHEMA, WHEN
+from world.datasets import SCHEMA, WHEN, Published
+from world.pds import CAR
 
 
 def put(account: Account, record: SchemaRecord | Release | Dataset) -> Strong:
@@ -82,3 +86,31 @@ async def test_addresses_that_multiply_are_cut_short_and_not_kept_for_every_shar
     publish_repeated(alice, lists=1, times=2)
     first, *_, last = (await reader.resolver.dataset("@alice.test/flowers")).shards
     assert first.part is last.part
+
+
+async def test_many_previous_keys_do_not_make_a_large_forgery_be_read_for_each_of_them(
+    world: World, reader: Reader, alice: Account, flowers: Published
+) -> None:
+    for _ in range(100):
+        alice.rotate_key()
+    head = alice.head.commit
+    forged = Commit.sign(head.did, head.rev, head.data, key_for("thief"))
+    blocks = [encode(number) for number in range(40_000)]
+    car = write_car(forged.cid, [(Cid.of(b), b) for b in (forged.encode(), *blocks)])
+    world.lie(same_as(Answer(200, CAR, car)), path="sync.getRecord")
+    started = time.process_time()
+    with pytest.raises(ProofError, match="not by the current key"):
+        await reader.resolver.record(flowers.head.uri)
+    assert time.process_time() - started < 4, "a hundred readings take longer"
+
+
+async def test_a_server_that_knows_no_record_cannot_answer_with_a_repository_of_any_size(
+    world: World, tmp_path: Path, flowers: Published
+) -> None:
+    reader = Reader.of(world, tmp_path, max_absence_bytes=200_000)
+    refusal = Answer(400, {"content-type": "application/json"}, b'{"error":"RecordNotFound"}')
+    world.lie(same_as(refusal), path="sync.getRecord")
+    world.lie(endless(), path="sync.getRepo?")
+    with pytest.raises(Unreachable, match="more than 200000 bytes"):
+        await reader.resolver.record(flowers.head.uri)
+    reader.catalog.close()

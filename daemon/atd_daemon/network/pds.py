@@ -74,8 +74,9 @@ class PdsReader:
             identity, "com.atproto.sync.getRecord", params, self._config.max_car_bytes
         )
         # Some servers (arroba) refuse to prove an absence; the whole repository proves it.
+        # Not one of any size: a server could answer every question with half a gigabyte.
         if reply.status in (400, 404) and error_of(reply)[0] in ("RecordNotFound", "NotFound"):
-            return await self.repo(identity)
+            return await self._repo(identity, self._config.max_absence_bytes)
         return _car(reply, identity)
 
     async def repo(self, identity: Identity) -> bytes:
@@ -84,13 +85,16 @@ class PdsReader:
         Raises:
             AccountInactive: the PDS serves this account no more.
         """
+        return await self._repo(identity, self._config.max_repo_bytes)
+
+    async def _repo(self, identity: Identity, max_bytes: int) -> bytes:
         url = _url(identity, "com.atproto.sync.getRepo", {"did": identity.did})
         limit_s = self._config.repo_timeout_s
         # A large repository takes its time, but a server that says nothing is given up early.
         try:
             async with (
                 asyncio.timeout(limit_s),
-                self._fetcher.stream("GET", url, max_bytes=self._config.max_repo_bytes) as reply,
+                self._fetcher.stream("GET", url, max_bytes=max_bytes) as reply,
             ):
                 body = b"".join([chunk async for chunk in reply.chunks])
         except TimeoutError:

@@ -9,21 +9,23 @@ An account that moved since we asked is looked for at its new server, once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from atd.errors import AccountInactive, Offline, ProofError, RateLimited, RecordAbsent, Unreachable
+from atd.protocol.car import read_car
+from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
+from atd.protocol.keys import PublicKey
 from atd.protocol.proof import (
     VerifiedAbsence,
     VerifiedRecord,
     VerifiedRepo,
-    verify_commit,
     verify_record,
     verify_repo,
 )
-from atd.protocol.syntax import AtUri
+from atd.protocol.syntax import AtUri, Did
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
 
@@ -89,7 +91,7 @@ class Prover:
         try:
             return Proven(await _run(verify, car, identity), identity)
         except ProofError as error:
-            if _signed(car, identity):
+            if await asyncio.to_thread(_signer, car, identity.did, [identity.key]) is not None:
                 raise _from(identity, error) from error
         return await self._excuse(car, identity, fetch, verify)
 
@@ -107,10 +109,11 @@ class Prover:
         try:
             return Proven(await _run(verify, car, fresh), fresh)
         except ProofError as error:
-            for key in await self._directory.previous_keys(identity.did):
-                if _signed(car, fresh.with_key(key)):
-                    return Proven(await _run(verify, car, fresh.with_key(key)), fresh, True)
-            raise _from(fresh, error) from error
+            keys = await self._directory.previous_keys(identity.did)
+            signer = await asyncio.to_thread(_signer, car, identity.did, keys)
+            if signer is None:
+                raise _from(fresh, error) from error
+        return Proven(await _run(verify, car, fresh.with_key(signer)), fresh, True)
 
     async def _asked_again(self, identity: Identity) -> Identity:
         """The identity as it is now, under the handle that was proved if it still claims it."""
@@ -131,10 +134,17 @@ def _from(identity: Identity, error: ProofError) -> ProofError:
     return ProofError(f"{error.message} (sent by {identity.pds})", next_step=error.next_step)
 
 
-def _signed(car: bytes, identity: Identity) -> bool:
-    """Whether the commit in ``car`` holds for ``identity``, whatever is below it."""
+def _signer(car: bytes, did: Did, keys: Sequence[PublicKey]) -> PublicKey | None:
+    """Which of ``keys`` signed the commit of ``did`` in ``car``, whatever is below it.
+
+    There may be thousands of keys and half a gigabyte of blocks: the file is read once for all.
+    """
     try:
-        verify_commit(car, identity)
-    except ProofError:
-        return False
-    return True
+        parsed = read_car(car)
+        commit = Commit.decode(parsed.blocks[parsed.roots[0]])
+    except (ProofError, LookupError):
+        return None
+    if commit.did != did:
+        return None
+    message = commit.unsigned()
+    return next((key for key in keys if key.verify(commit.sig, message)), None)
