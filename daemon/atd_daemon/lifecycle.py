@@ -33,6 +33,7 @@ from atd import __version__, api
 from atd.connection import Connection, peer_credentials
 from atd.errors import Busy, DaemonAway, DaemonError, StorageFault
 from atd.launch import is_free, log_tail, start_daemon
+from atd.protocol.syntax import spell_datetime
 from atd.settings import Settings
 
 STOP_TIMEOUT_S: Final = 10.0
@@ -153,7 +154,7 @@ def announced(settings: Settings) -> Iterator[datetime]:
         "pid": os.getpid(),
         "socket": str(settings.socket_path),
         "settings": settings.digest(),
-        "startedAt": started_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "startedAt": spell_datetime(started_at),
     }
     write_private(settings.daemon_file, json.dumps(said, indent=2) + "\n")
     try:
@@ -222,6 +223,13 @@ def keep_log(settings: Settings, screen: TextIO | None = None) -> logging.Handle
         each.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     return handler
+
+
+def detach() -> None:
+    """What a background process leaves behind: the caller's folder and its file mode."""
+    os.chdir("/")
+    os.umask(0o077)
+    sys.stdout.flush()
 
 
 # ---- watching and steering it, for the command line
@@ -298,10 +306,3 @@ def _is_gone(settings: Settings, timeout_s: float) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def detach() -> None:
-    """What a background process leaves behind: the caller's folder and its file mode."""
-    os.chdir("/")
-    os.umask(0o077)
-    sys.stdout.flush()

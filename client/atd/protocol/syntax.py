@@ -31,6 +31,7 @@ __all__ = [
     "parse_actor",
     "parse_datetime",
     "quote",
+    "spell_datetime",
 ]
 
 
@@ -260,6 +261,16 @@ def parse_datetime(text: str) -> datetime:
         InvalidSyntax: not a `Datetime`, or not within the years 1 to 9999.
     """
     return _moment(Datetime.parse(text), shift_years=0)
+
+
+def spell_datetime(moment: datetime, *, exact: bool = False) -> str:
+    """``moment``, which has a time zone, as a `Datetime` in UTC, to the millisecond.
+
+    Args:
+        exact: to the microsecond, if it has any.
+    """
+    digits = "microseconds" if exact and moment.microsecond % 1000 else "milliseconds"
+    return moment.astimezone(UTC).isoformat(timespec=digits).replace("+00:00", "Z")
 
 
 def _moment(text: str, *, shift_years: int) -> datetime:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from atd.errors import InvalidSyntax, LexiconError, LocalError
 from atd.names import MAX_INTEGER, check_relative, check_url, is_url
 from atd.protocol.cbor import DAG_CBOR, RAW, Cid
-from atd.protocol.syntax import AtUri, Did, parse_datetime, quote
+from atd.protocol.syntax import AtUri, Did, parse_datetime, quote, spell_datetime
 
 
 @contextmanager
@@ -130,8 +130,7 @@ def moment_value(moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise LocalError(f"expected a moment with a time zone, found {moment.isoformat()}")
-    digits = "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    return moment.astimezone(UTC).isoformat(timespec=digits).replace("+00:00", "Z")
+    return spell_datetime(moment, exact=True)
 
 
 def moment(text: str, path: str) -> datetime:

@@ -16,7 +16,7 @@ from typing import Final
 
 from atd.protocol.car import write_car
 from atd.protocol.cbor import Cid, Value, encode
-from atd.protocol.syntax import Did, Handle, Tid
+from atd.protocol.syntax import Did, Handle, Tid, spell_datetime
 from atd_daemon.host.database import Connection, Database
 from atd_daemon.host.limits import HostLimits
 from atd_daemon.host.refusal import Refusal
@@ -60,8 +60,7 @@ def error_frame(name: str, message: str) -> bytes:
 
 def timestamp(moment_s: float) -> str:
     """A moment (Unix seconds) as records and events write it: UTC, milliseconds, ``Z``."""
-    text = datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    return spell_datetime(datetime.fromtimestamp(moment_s, UTC))
 
 
 def commit_body(

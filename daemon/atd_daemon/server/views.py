@@ -14,7 +14,7 @@ from typing import Any, Final
 from atd.names import split_release_key
 from atd.protocol.cbor import decode, to_json
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Did, Handle
+from atd.protocol.syntax import AtUri, Did, Handle, spell_datetime
 from atd.records import Dataset, Record, Release, SchemaRecord, ShardEntry
 from atd.schema.export import to_python
 from atd_daemon.catalog import DatasetEntry, Problem, Publisher, ReleaseEntry
@@ -30,7 +30,7 @@ _MANY_SHARDS: Final = 10_000
 def moment(value: datetime | float) -> str:
     """A moment (aware, or seconds since 1970) as a lexicon's datetime, in UTC."""
     at = datetime.fromtimestamp(value, UTC) if isinstance(value, float | int) else value
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return spell_datetime(at)
 
 
 def present(**values: Any) -> Json:
