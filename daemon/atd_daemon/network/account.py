@@ -39,6 +39,7 @@ from atd.protocol.syntax import Did, Handle, parse_actor, quote
 from atd_daemon.config import Config
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.fetch import Body, Fetcher, Reply, host_of
+from atd_daemon.network.outgoing import pieces
 from atd_daemon.network.sessions import Session, SessionFile
 from atd_daemon.network.xrpc import error_of, method_url
 
@@ -46,7 +47,6 @@ MAX_WRITES: Final = 200
 MAX_WRITE_BYTES: Final = 1_000_000
 _APPLY: Final = "com.atproto.repo.applyWrites"
 _MAX_TOKEN: Final = 16 * 1024
-_CHUNK_BYTES: Final = 1024 * 1024
 _EXPIRED: Final = frozenset({"ExpiredToken", "InvalidToken"})
 _INACTIVE: Final = frozenset({"AccountTakedown", "AccountDeactivated", "AccountSuspended"})
 _CONFLICTS: Final = frozenset({"InvalidSwap", "BlobNotFound"})
@@ -357,13 +357,9 @@ class _Upload:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file from its start."""
         self._hash = hashlib.sha256()
-        try:
-            with open(self._path, "rb") as file:  # noqa: ASYNC230 - the reads below are threaded
-                while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-                    self._hash.update(chunk)
-                    yield chunk
-        except OSError as error:
-            raise StorageFault(f"cannot read {self._path}: {error.strerror}") from error
+        async for piece in pieces(self._path):
+            self._hash.update(piece)
+            yield piece
 
 
 def _operation(write: Mapping[str, Any]) -> dict[str, Any]:

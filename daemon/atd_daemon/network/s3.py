@@ -7,7 +7,7 @@ over the SHA-256 of the file (AWS Signature Version 4), so the bucket itself ref
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -18,17 +18,16 @@ from atd.errors import (
     BadSettings,
     InvalidSyntax,
     LoginRefused,
-    StorageFault,
     TooLarge,
     Unreachable,
 )
 from atd.protocol.syntax import quote
 from atd_daemon.network.fetch import Body, Fetcher, Reply
+from atd_daemon.network.outgoing import pieces
 
 MAX_PUT_BYTES: Final = 5 * 1024**3
 """The largest object of one PUT request (Amazon S3 User Guide, "Uploading objects")."""
 
-_CHUNK_BYTES: Final = 1024 * 1024
 _REPLY_BYTES: Final = 1024 * 1024
 _TIMEOUT_S: Final = 3600.0
 _EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -106,7 +105,7 @@ class Bucket:
         if size > MAX_PUT_BYTES:
             raise TooLarge(f"{path.name} has {size} bytes; one upload takes {MAX_PUT_BYTES}")
         headers = {"content-length": str(size), "content-type": "application/x-tar"}
-        reply = await self._send("PUT", key, sha256, headers, _chunks(path))
+        reply = await self._send("PUT", key, sha256, headers, pieces(path))
         if reply.status not in (200, 201, 204):
             raise self._refused(reply, key)
 
@@ -135,12 +134,3 @@ class Bucket:
         if reply.status == 413:
             return TooLarge(what)
         return Unreachable(what)
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    try:
-        with open(path, "rb") as file:  # noqa: ASYNC230 - the reads below are threaded
-            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-                yield chunk
-    except OSError as error:
-        raise StorageFault(f"cannot read {path}: {error.strerror}") from error
