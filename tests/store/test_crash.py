@@ -122,6 +122,19 @@ async def test_sigkill_at_every_chunk_leaves_nothing_visible_and_converges(bench
     assert offsets[-1] > 0
 
 
+async def test_what_a_kill_left_beside_a_whole_shard_goes_at_the_next_start(bench, server):
+    """As when the process dies between making the shard visible and sweeping up behind it."""
+    await bench.ensure(bench.want(DATA, server.on("/a", honest(DATA))))
+    other = Cid.of(b"not here yet", RAW)
+    partials = bench.folder / "partial"
+    for name in (f"{DIGEST}.{'0' * 16}.json", f"{DIGEST}.lock", f"{DIGEST}.adopted", "notes"):
+        (partials / name).write_text("{}")
+    (partials / f"{other}.{'0' * 16}").write_bytes(b"not")
+    again = Store(bench.folder, bench.fetcher, bench.config, policy=QUICK)
+    assert bench.left_over() == sorted([f"{other}.{'0' * 16}", "notes"])
+    assert again.path(DIGEST) == bench.shard_file(DATA)
+
+
 async def test_a_full_disk_is_said_leaves_nothing_visible_and_can_be_resumed(
     bench, server, tmp_path
 ):

@@ -81,6 +81,12 @@ class Layout:
         found = self.partials.glob("*" if digest is None else f"{digest}.*")
         return [path for path in found if _MARK.fullmatch(path.suffix)]
 
+    def begun(self) -> set[Cid]:
+        """The digests that something was begun for, or is; foreign names are passed over."""
+        names = {path.name.partition(".")[0] for path in self.partials.iterdir()}
+        found = {_digest_of(name + SHARD_SUFFIX) for name in names}
+        return {digest for digest in found if digest is not None}
+
     def sweep(self, digest: Cid) -> None:
         """Remove everything that was begun for ``digest``. Its work lock must be held."""
         for path in self.partials.glob(f"{digest}.*"):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from atd.errors import AtdError, DigestMismatch, Offline, TooLarge
+from atd.errors import AtdError, Busy, DigestMismatch, Offline, TooLarge
 from atd.protocol.cbor import Cid
 from atd_daemon.config import Config
 from atd_daemon.network.fetch import Fetcher
@@ -61,6 +61,7 @@ class Store:
         self._seals = Seals()
         self._flights = Flights()
         self._layout.prepare()
+        self._tidy()
 
     def path(self, digest: Cid) -> Path | None:
         """The verified file with ``digest``, if it is here.
@@ -196,6 +197,14 @@ class Store:
     async def close(self) -> None:
         """Give up every download; what they got stays for the next time."""
         await self._flights.close()
+
+    def _tidy(self) -> None:
+        """Remove what was begun for files that are here: whoever made them was killed over it."""
+        with storing(self._layout.partials):
+            for digest in self._layout.begun():
+                if self._layout.shard(digest).exists():
+                    with contextlib.suppress(Busy), working_now(self._layout.lock(digest)):
+                        self._layout.sweep(digest)
 
     def _sealed(self, digest: Cid) -> bool:
         """Whether the file is here and looks as it did when it was verified: one stat."""
