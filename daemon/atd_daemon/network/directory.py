@@ -312,7 +312,10 @@ class Directory:
     def _web_url(self, did: Did) -> str:
         """Where a did:web keeps its document; http only for loopback on the allow-list."""
         if did.method != "web":
-            raise IdentityMismatch(f"expected a did:plc or a did:web, got {quote(did)}")
+            raise IdentityMismatch(
+                f"expected a did:plc or a did:web, got {quote(did)}",
+                next_step="ATProto has no other kinds of DID",
+            )
         name = did.removeprefix("did:web:")
         if not _WEB_HOST.fullmatch(name):
             raise InvalidSyntax(f"expected did:web: and a host name, got {quote(did)}")

@@ -24,7 +24,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
 from urllib.parse import urljoin
 
 from atd.errors import Offline, RateLimited, Unreachable
@@ -39,6 +40,7 @@ Body = bytes | AsyncIterable[bytes] | None
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECRETS = frozenset({"authorization", "proxy-authorization", "cookie"})
 _ERROR_BYTES = 16 * 1024
+TEN_YEARS_S: Final = 315_360_000.0
 
 
 @dataclass(frozen=True)
@@ -286,8 +288,14 @@ class HttpFetcher:
         """Raise for the statuses that say that we could not find out."""
         if reply.status == 429:
             wait_s = retry_after_s(reply.headers, self._clock())
-            when = "" if wait_s is None else f" for {wait_s:.0f} s"
-            raise RateLimited(f"{place.label} tells us to wait{when}", retry_after_s=wait_s)
+            if wait_s is None:
+                raise RateLimited(f"{place.label} tells us to wait")
+            until = datetime.fromtimestamp(self._clock() + wait_s, UTC)
+            raise RateLimited(
+                f"{place.label} tells us to wait for {wait_s:.0f} s",
+                retry_after_s=wait_s,
+                next_step=f"run the same command again after {until:%Y-%m-%d %H:%M:%S} UTC",
+            )
         if reply.status >= 500 or reply.status < 200:
             said = await _said(reply)
             raise Unreachable(f"{place.label} answered {reply.status}{said}")
@@ -329,12 +337,17 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
         if text.isascii() and text.isdigit() and len(text) < 12:
             value = float(text)
             # No limiter asks for ten years: a number of that size is a date.
-            return max(0.0, value - now) if value > 315_360_000 else value
+            return _sane(value - now if value > TEN_YEARS_S else value)
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+            return _sane(email.utils.parsedate_to_datetime(text).timestamp() - now)
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None
+
+
+def _sane(wait_s: float) -> float:
+    """A wait that can be added to a date."""
+    return min(max(0.0, wait_s), TEN_YEARS_S)
 
 
 async def _collect(reply: RawReply, max_bytes: int, url: str) -> bytes:

@@ -9,6 +9,7 @@ name with the system's authorities (``SSL_CERT_FILE`` is honoured by OpenSSL).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -184,6 +185,8 @@ def _translated(error: aiohttp.ClientError, host: str) -> Unreachable:
         return Unreachable(f"cannot verify that {host} is who it says: {_plain(error)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Unreachable(f"the name {host} cannot be looked up")
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
+        return Unreachable(f"cannot connect to {host}: {os.strerror(error.os_error.errno).lower()}")
     return Unreachable(f"cannot fetch from {host}: {_plain(error)}")
 
 
