@@ -9,7 +9,8 @@ from atd.names import version_order
 from atd.protocol.cbor import RAW, Cid
 from atd.protocol.syntax import AtUri
 from atd.records import ShardEntry
-from atd_daemon.publishing.batches import MAX_OPS, Action, Write, batched
+from atd_daemon.network.account import MAX_WRITES
+from atd_daemon.publishing.batches import Action, Write, batched
 from atd_daemon.publishing.compose import MAX_PART_BYTES, MIN_PART, grouped
 from atd_daemon.publishing.versions import Step, following
 
@@ -42,7 +43,7 @@ def write(key: int, size: int) -> Write:
     ("sizes", "batches"),
     [
         ([10] * 5, [5]),
-        ([10] * (MAX_OPS + 3), [3, MAX_OPS]),
+        ([10] * (MAX_WRITES + 3), [3, MAX_WRITES]),
         ([400_000] * 5, [1, 2, 2]),
         ([400_000, 400_000, 900_000, 10], [2, 2]),
         ([], []),

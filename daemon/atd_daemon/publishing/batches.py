@@ -15,13 +15,12 @@ from typing import Any, Final
 from atd.errors import TooLarge
 from atd.protocol.cbor import Cid, Value, decode, encode, to_json
 from atd.protocol.syntax import AtUri
+from atd_daemon.network.account import MAX_WRITE_BYTES, MAX_WRITES, create, delete, update
 
-MAX_OPS: Final = 200
-MAX_BYTES: Final = 950_000
-"""Of JSON, below the 1,000,000 that a PDS takes: the request has more in it than the writes."""
+MAX_BYTES: Final = MAX_WRITE_BYTES - 50_000
+"""Of JSON: the request has more in it than the writes."""
 
 _OVERHEAD: Final = 300
-_APPLY: Final = "com.atproto.repo.applyWrites"
 
 
 class Action(Enum):
@@ -67,9 +66,11 @@ class Write:
 
     def operation(self) -> dict[str, Any]:
         """The operation as `atd_daemon.network.account.Accounts.apply_writes` takes it."""
-        named = {"collection": str(self.uri.collection), "rkey": str(self.uri.rkey)}
-        kind = {"$type": f"{_APPLY}#{self.action.value}"}
-        return {**kind, **named, **({"value": self.value} if self.block else {})}
+        collection, rkey = str(self.uri.collection), str(self.uri.rkey)
+        if self.action is Action.DELETE:
+            return delete(collection, rkey)
+        make = create if self.action is Action.CREATE else update
+        return make(collection, rkey, self.value)
 
 
 def batched(writes: Sequence[Write]) -> tuple[tuple[Write, ...], ...]:
@@ -87,7 +88,7 @@ def batched(writes: Sequence[Write]) -> tuple[tuple[Write, ...], ...]:
         more = write.json_bytes
         if more > MAX_BYTES:
             raise TooLarge(f"the record {write.uri} takes {more} bytes; a PDS takes {MAX_BYTES}")
-        if not batches or size + more > MAX_BYTES or len(batches[-1]) == MAX_OPS:
+        if not batches or size + more > MAX_BYTES or len(batches[-1]) == MAX_WRITES:
             batches.append([])
             size = 0
         batches[-1].append(write)
