@@ -342,6 +342,11 @@ class AtUri:
             )
         return self.authority
 
+    @property
+    def path(self) -> str:
+        """The key of a record in its repository's tree: ``collection/rkey``."""
+        return f"{self.collection}/{self.rkey}"
+
     def __str__(self) -> str:
         return "at://" + "/".join(part for part in self._parts() if part is not None)
 

@@ -35,7 +35,7 @@ from atd.names import (
 )
 from atd.protocol.syntax import AtUri, quote
 from atd.records.datasets import Creator, Dataset
-from atd.records.references import BlobRef, StrongRef
+from atd.records.references import BlobRef, StrongRef, head_uri, release_uri, schema_uri
 from atd.records.releases import CutParameters, Layout, Release, Split
 from atd.records.rules import validate
 from atd.records.schemas import SchemaRecord
@@ -66,9 +66,12 @@ __all__ = [
     "check_name",
     "check_split",
     "check_version",
+    "head_uri",
     "parse",
     "parse_value",
     "release_key",
+    "release_uri",
+    "schema_uri",
     "split_release_key",
     "validate",
     "version_order",

@@ -1,4 +1,4 @@
-"""What records point with: strong references, blobs, addresses, digests, moments.
+"""What records point with: strong references, where ours are, blobs, addresses, moments.
 
 Belongs here: the small values that several records share, each with its form in a record
 (``to_value``, ``from_value``). A constructor checks what it can check alone and raises
@@ -15,9 +15,26 @@ from datetime import datetime
 from typing import Any, Self
 
 from atd.errors import InvalidSyntax, LexiconError, LocalError
-from atd.names import MAX_INTEGER, check_relative, check_url, is_url
+from atd.names import (
+    DATASET,
+    MAX_INTEGER,
+    RELEASE,
+    SCHEMA,
+    check_relative,
+    check_url,
+    is_url,
+    release_key,
+)
 from atd.protocol.cbor import DAG_CBOR, RAW, Cid
-from atd.protocol.syntax import AtUri, Did, parse_datetime, quote, spell_datetime
+from atd.protocol.syntax import (
+    AtUri,
+    Did,
+    Nsid,
+    RecordKey,
+    parse_datetime,
+    quote,
+    spell_datetime,
+)
 
 
 @contextmanager
@@ -91,6 +108,21 @@ class BlobRef:
             raise LexiconError(f"{path}: expected a blob with ref, mimeType and size")
         with placed(path):
             return cls(ref, mime, int(size or 0), dict(value))
+
+
+def head_uri(did: Did, name: str) -> AtUri:
+    """Where the head of the data set ``name`` is."""
+    return AtUri(did, Nsid(DATASET), RecordKey.parse(name))
+
+
+def release_uri(did: Did, name: str, version: str) -> AtUri:
+    """Where this version of it is."""
+    return AtUri(did, Nsid(RELEASE), RecordKey.parse(release_key(name, version)))
+
+
+def schema_uri(did: Did, name: str, version: str) -> AtUri:
+    """Where the schema is that came with this version of it."""
+    return AtUri(did, Nsid(SCHEMA), RecordKey.parse(release_key(name, version)))
 
 
 def check_digest(cid: Cid) -> Cid:

@@ -32,10 +32,13 @@ from atd.records import (
     ShardPart,
     Split,
     StrongRef,
+    head_uri,
+    release_uri,
+    schema_uri,
 )
 from atd_daemon.publishing.asked import Commit
 from atd_daemon.publishing.batches import Action, Write, batched
-from atd_daemon.publishing.current import Current, head_uri, release_uri, schema_uri
+from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.decide import Decision
 from atd_daemon.publishing.journal import Plan
 

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from atd.errors import LexiconError, RecordAbsent, RemoteError
-from atd.names import DATASET, RELEASE, SCHEMA, release_key
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence
-from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
-from atd.records import Dataset, Record, ShardEntry, ShardPart, parse
+from atd.protocol.syntax import AtUri
+from atd.records import Dataset, Record, ShardEntry, ShardPart, head_uri, parse
 from atd.refs import DatasetRef
 from atd_daemon.sync.found import Found, ResolvedDataset
 from atd_daemon.sync.prover import Prover
@@ -72,21 +71,6 @@ class Current:
         """Every shard list of the latest release that lists shards."""
         for split in () if self.resolved is None else self.resolved.splits:
             yield from split.parts
-
-
-def head_uri(did: Did, name: str) -> AtUri:
-    """Where the head of the data set is."""
-    return AtUri(did, Nsid(DATASET), RecordKey.parse(name))
-
-
-def release_uri(did: Did, name: str, version: str) -> AtUri:
-    """Where this version of it is."""
-    return AtUri(did, Nsid(RELEASE), RecordKey.parse(release_key(name, version)))
-
-
-def schema_uri(did: Did, name: str, version: str) -> AtUri:
-    """Where the schema is that came with this version of it."""
-    return AtUri(did, Nsid(SCHEMA), RecordKey.parse(release_key(name, version)))
 
 
 async def place(prover: Prover, identity: Identity, uri: AtUri) -> Place:

@@ -29,7 +29,7 @@ from atd.manifest import Manifest, hash_shard
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
-from atd.records import BlobRef, SchemaRecord, StrongRef
+from atd.records import BlobRef, SchemaRecord, StrongRef, release_uri, schema_uri
 from atd.refs import DatasetRef
 from atd_daemon.network.account import Accounts
 from atd_daemon.publishing import current as state
@@ -201,8 +201,8 @@ class Run:
     async def _is_free(self, version: str, manifest: Manifest) -> bool:
         """Whether no release or other schema is left under this version (of an earlier life)."""
         name = self._entry.name
-        release = await self._sender.at(state.release_uri(self._did, name, version))
-        schema = await self._sender.at(state.schema_uri(self._did, name, version))
+        release = await self._sender.at(release_uri(self._did, name, version))
+        schema = await self._sender.at(schema_uri(self._did, name, version))
         same = isinstance(schema.record, SchemaRecord) and schema.record.schema == manifest.schema
         return release.cid is None and (schema.cid is None or same)
 
@@ -276,7 +276,7 @@ class Run:
             return None
         if decision.same_schema and current.resolved is not None:
             return current.resolved.release.record.schema
-        uri = state.schema_uri(self._did, self._entry.name, decision.version)
+        uri = schema_uri(self._did, self._entry.name, decision.version)
         found = await self._sender.at(uri)
         return None if found.cid is None else StrongRef(uri, found.cid)
 

@@ -21,8 +21,8 @@ from atd.protocol.cbor import Cid, Value, decode
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedRepo
 from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
+from atd.records import head_uri
 from atd_daemon.publishing.batches import Action, Write, batched
-from atd_daemon.publishing.current import head_uri
 from atd_daemon.publishing.journal import Journal
 from atd_daemon.publishing.patience import Listener, Patience
 from atd_daemon.publishing.sending import Guard, Sender
@@ -88,8 +88,8 @@ class Undo:
             raise RecordAbsent(f"{did} has no data set {self.name}")
         self.listener.step(name="found", detail=f"{len(doomed)} records")
         writes = [Write(Action.DELETE, uri) for uri in doomed]
-        await self.sender.send(batched(writes), Guard(head, repo.entries.get(_key(head))))
-        left = [uri for uri in doomed if _key(uri) in (await self._repo()).entries]
+        await self.sender.send(batched(writes), Guard(head, repo.entries.get(head.path)))
+        left = [uri for uri in doomed if uri.path in (await self._repo()).entries]
         if left:
             raise ProofError(f"{left[0]} was deleted, but is proved to be there still")
         self.listener.step(name="proved", detail=f"{len(doomed)} records are gone")
@@ -177,13 +177,9 @@ class _Records:
         return tuple(sorted(found))
 
 
-def _key(uri: AtUri) -> str:
-    return f"{uri.collection}/{uri.rkey}"
-
-
 def _decoded(repo: VerifiedRepo, uri: AtUri) -> Value:
     try:
-        return decode(repo.blocks[repo.entries[_key(uri)]])
+        return decode(repo.blocks[repo.entries[uri.path]])
     except ProofError:
         return None
 

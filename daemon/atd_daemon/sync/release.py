@@ -7,12 +7,11 @@ can never be mixed. Totals that a release announces must be those of the shards 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from atd.errors import Absent, IdentityMismatch, LexiconError, LocalError, Unreachable
-from atd.names import DATASET, RELEASE, release_key
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
+from atd.protocol.syntax import AtUri, Did
 from atd.records import (
     Dataset,
     Record,
@@ -21,10 +20,18 @@ from atd.records import (
     ShardPart,
     Split,
     StrongRef,
+    head_uri,
+    release_uri,
 )
 from atd.refs import DatasetRef
 from atd_daemon.config import Config
-from atd_daemon.sync.found import Found, FoundShard, FoundSplit, ResolvedDataset
+from atd_daemon.sync.found import (
+    Found,
+    FoundShard,
+    FoundSplit,
+    Indexed,
+    ResolvedDataset,
+)
 from atd_daemon.sync.together import together
 
 T = TypeVar("T", Dataset, Release, SchemaRecord, ShardPart)
@@ -44,7 +51,7 @@ class Records(Protocol):
         """Whether it need not be asked for."""
         ...
 
-    async def publisher(self, actor: Did, *, allow_previous_key: bool) -> Any:
+    async def publisher(self, actor: Did, *, allow_previous_key: bool) -> Indexed:
         """Bring everything of a publisher into the index."""
         ...
 
@@ -87,14 +94,15 @@ class ReleaseWalk:
 
     async def _release(self, ref: DatasetRef) -> tuple[Found[Dataset] | None, Found[Release]]:
         """The head, and the release that it points to or that was asked for."""
+        did = self._identity.did
         if ref.version is None:
-            head = await self._get(self._uri(DATASET, ref.name), Dataset)
+            head = await self._get(head_uri(did, ref.name), Dataset)
             self.subject = head.uri
             return head, await self._get(head.record.latest, Release)
-        release = await self._get(self._uri(RELEASE, release_key(ref.name, ref.version)), Release)
+        release = await self._get(release_uri(did, ref.name, ref.version), Release)
         self.subject = release.uri
         try:
-            return await self._get(self._uri(DATASET, ref.name), Dataset), release
+            return await self._get(head_uri(did, ref.name), Dataset), release
         except (Absent, Unreachable):
             return None, release  # a version stands on its own; the card is only its cover
 
@@ -163,13 +171,10 @@ class ReleaseWalk:
         found = await self._resolver.record(
             ref, refresh=self._refresh, allow_previous_key=self._allow_previous_key
         )
-        return _of(found, kind)
-
-    def _uri(self, collection: str, rkey: str) -> AtUri:
-        return AtUri(self._identity.did, Nsid(collection), RecordKey.parse(rkey))
+        return of_kind(found, kind)
 
 
-def _of(found: Found[Record], kind: type[T]) -> Found[T]:
+def of_kind(found: Found[Record], kind: type[T]) -> Found[T]:
     """The same, known to be of this kind."""
     if not isinstance(found.record, kind):
         raise LexiconError(f"expected a {kind.NSID} at {found.uri}")

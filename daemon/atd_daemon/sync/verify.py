@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from atd.errors import AtdError, DigestMismatch
-from atd.names import DATASET, RELEASE, release_key
+from atd.names import DATASET
 from atd.protocol import mst
 from atd.protocol.car import read_car
 from atd.protocol.cbor import Cid
 from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
-from atd.records import Record
+from atd.protocol.syntax import AtUri, Did
+from atd.records import Record, head_uri, release_uri
 from atd.refs import DatasetRef
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
@@ -136,7 +136,7 @@ class Verifier:
         yield Step(name, expected, found)
         name, expected = "7. the signed tree leads to the record", f"{uri} in {commit.data}"
         with _Saying(name, expected):
-            cid = mst.find(car.blocks, commit.data, f"{uri.collection}/{uri.rkey}")
+            cid = mst.find(car.blocks, commit.data, uri.path)
             if cid is None:
                 await self._again(uri)
         yield Step(name, expected, str(cid))
@@ -191,8 +191,8 @@ class _Saying:
 def _first_record(ref: DatasetRef, did: Did) -> AtUri:
     """The head, or the release where a version is asked for."""
     if ref.version is None:
-        return AtUri(did, Nsid(DATASET), RecordKey.parse(ref.name))
-    return AtUri(did, Nsid(RELEASE), RecordKey.parse(release_key(ref.name, ref.version)))
+        return head_uri(did, ref.name)
+    return release_uri(did, ref.name, ref.version)
 
 
 def _records(resolved: ResolvedDataset, first: AtUri) -> list[Step]:

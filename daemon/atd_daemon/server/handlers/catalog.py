@@ -11,15 +11,15 @@ import asyncio
 from typing import Any, Final
 
 from atd.errors import Absent, Offline, RemoteError, StaleRevision, Unreachable
-from atd.names import DATASET
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey
-from atd.records import Dataset
+from atd.protocol.syntax import Did
+from atd.records import Dataset, head_uri
 from atd.refs import DatasetRef, parse_authority, parse_dataset_ref
 from atd_daemon.network.fetch import offline_now
 from atd_daemon.server import views
 from atd_daemon.services import Services
 from atd_daemon.sync.found import Found, ResolvedDataset
+from atd_daemon.sync.release import of_kind
 
 FRESH_S: Final = 300.0
 
@@ -121,9 +121,8 @@ async def _head(
     services: Services, identity: Identity, ref: DatasetRef, allow: bool
 ) -> Found[Dataset]:
     """The card alone; raises as `Resolver.record`."""
-    uri = AtUri(identity.did, Nsid(DATASET), RecordKey.parse(ref.name))
-    found: Any = await services.resolver.record(uri, allow_previous_key=allow)
-    return found  # type: ignore[no-any-return]  # a record of that collection is a Dataset
+    uri = head_uri(identity.did, ref.name)
+    return of_kind(await services.resolver.record(uri, allow_previous_key=allow), Dataset)
 
 
 async def _shown(
