@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atd.errors import AtdError, DigestMismatch
 from atd.names import DATASET
@@ -35,7 +35,8 @@ STORED = "the store has the bytes that were signed"
 class Step:
     """One step of a proof. ``holds`` is None for what could not be checked because it is not here.
 
-    ``error`` is the name of the error's class where it does not hold.
+    ``error`` is the name of the error's class where it does not hold; ``shard`` is the shard that
+    the step is about, None for all that comes before the shards.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Step:
     found: str
     holds: bool | None = True
     error: str | None = None
+    shard: FoundShard | None = None
 
 
 class _Broken(Exception):
@@ -156,20 +158,18 @@ class Verifier:
     async def _shard(self, shard: FoundShard, number: int, of: int) -> Step:
         """One shard in the store, hashed again."""
         entry, name = shard.entry, f"shard {number} of {of}, {shard.entry.name}: {STORED}"
-        expected = f"{entry.digest}, {entry.size} bytes"
+        step = Step(name, f"{entry.digest}, {entry.size} bytes", "", shard=shard)
         try:
             path = await asyncio.to_thread(self._store.verify, entry.digest)
+            if path is None:
+                return replace(step, found="not in the store", holds=None)
+            size = path.stat().st_size
+            if size != entry.size:
+                raise DigestMismatch(f"{entry.name} has {size} bytes, {entry.size} were signed")
         except DigestMismatch as error:
             self.failure = self.failure or error
-            return Step(name, expected, str(error), False, type(error).__name__)
-        if path is None:
-            return Step(name, expected, "not in the store", None)
-        size = path.stat().st_size
-        if size != entry.size:
-            wrong = DigestMismatch(f"{entry.name} has {size} bytes, {entry.size} were signed")
-            self.failure = self.failure or wrong
-            return Step(name, expected, str(wrong), False, "DigestMismatch")
-        return Step(name, expected, f"{entry.digest}, {size} bytes")
+            return replace(step, found=str(error), holds=False, error=type(error).__name__)
+        return replace(step, found=f"{entry.digest}, {size} bytes")
 
 
 class _Saying:

@@ -10,6 +10,7 @@ from atd.refs import parse_dataset_ref
 from atd_daemon.server import views
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
+from atd_daemon.store import Progress
 from atd_daemon.sync.found import FoundShard
 from atd_daemon.sync.verify import Step, Verifier
 
@@ -25,13 +26,9 @@ async def verify(services: Services, given: dict[str, Any], events: Events) -> d
     )
     verdict = _Verdict()
     async for step in verifier.steps(parse_dataset_ref(given["ref"])):
-        resolved = verifier.resolved
-        shard = None
-        if resolved is not None and verdict.records_are_done(step):
-            shard = resolved.shards[verdict.shards]
-            if step.holds is None and given.get("fetch", False):
-                step = await _fetched(services, shard, step, events)
-        verdict.take(step, shard)
+        if step.shard is not None and step.holds is None and given.get("fetch", False):
+            step = await _fetched(services, step.shard, step, events)
+        verdict.take(step)
         events.step(**_said(step))
     summary = {} if verifier.resolved is None else views.release_summary(verifier.resolved)
     summary.pop("handle", None)
@@ -42,29 +39,24 @@ class _Verdict:
     """Counts the steps."""
 
     def __init__(self) -> None:
-        self.shards = 0
-        self._steps = self._absent = self._size = 0
+        self._steps = self._shards = self._absent = self._size = 0
         self._holds = True
 
-    def records_are_done(self, step: Step) -> bool:
-        """Whether ``step`` is about a shard: those come last, in the order of the release."""
-        return step.name.startswith("shard ")
-
-    def take(self, step: Step, shard: FoundShard | None) -> None:
+    def take(self, step: Step) -> None:
         """Count one step."""
         self._steps += 1
         self._holds = self._holds and step.holds is not False
-        if shard is not None:
-            self.shards += 1
+        if step.shard is not None:
+            self._shards += 1
             self._absent += step.holds is None
-            self._size += shard.entry.size if step.holds else 0
+            self._size += step.shard.entry.size if step.holds else 0
 
     def said(self) -> dict[str, Any]:
         """The counts of ``network.atd.catalog.verify#result``."""
         return {
             "holds": self._holds,
             "steps": self._steps,
-            "shards": self.shards - self._absent,
+            "shards": self._shards - self._absent,
             "absent": self._absent,
             "size": self._size,
         }
@@ -74,7 +66,7 @@ async def _fetched(services: Services, shard: FoundShard, step: Step, events: Ev
     """Fetch a shard that was not here; the store verifies it on the way in."""
     entry = shard.entry
 
-    def report(progress: Any) -> None:
+    def report(progress: Progress) -> None:
         events.progress(done=progress.done, total=entry.size, name=entry.name)
 
     try:
