@@ -14,7 +14,7 @@ from atd_daemon.server import views
 from atd_daemon.server.files import send_shard
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
-from atd_daemon.store.download import Progress
+from atd_daemon.store import Progress
 from atd_daemon.sync.found import FoundShard
 from atd_daemon.sync.together import together
 
@@ -72,6 +72,7 @@ class _Tally:
         self.fetched = 0
         self._events = events
         self._done = dict.fromkeys(shards, 0)
+        self._sum = 0
         self._fetching: set[Cid] = set()
         self._finished = 0
         self._total = sum(shard.entry.size for shard in shards.values())
@@ -80,20 +81,20 @@ class _Tally:
         """Take note of a download: whoever reports was not here."""
         digest = progress.want.digest
         self._fetching.add(digest)
-        self._done[digest] = progress.done
-        self._say(digest)
+        self._say(digest, progress.done)
 
     def finished(self, entry: ShardEntry) -> None:
         """Take note that a shard is there."""
         if entry.digest in self._fetching:
             self.fetched += entry.size
-        self._done[entry.digest] = entry.size
         self._finished += 1
-        self._say(entry.digest)
+        self._say(entry.digest, entry.size)
 
-    def _say(self, digest: Cid) -> None:
+    def _say(self, digest: Cid, done: int) -> None:
+        self._sum += done - self._done[digest]
+        self._done[digest] = done
         self._events.progress(
-            done=sum(self._done.values()),
+            done=self._sum,
             total=self._total,
             shards=self._finished,
             shardsTotal=len(self.shards),
