@@ -223,7 +223,10 @@ async def _hear(stream: web.WebSocketResponse) -> None:
 async def _hang_up(
     request: web.Request, stream: web.WebSocketResponse, sending: asyncio.Task[None]
 ) -> None:
-    stuck = not sending.cancelled() and isinstance(sending.exception(), TimeoutError)
+    error = None if sending.cancelled() else sending.exception()
+    stuck = isinstance(error, TimeoutError)
+    if error is not None and not isinstance(error, TimeoutError | ConnectionError):
+        _LOG.error("subscribeRepos to %s ended early", request.remote, exc_info=error)
     if stuck:
         _abort(request)  # it does not read; it would not read a farewell either
     await stream.close(code=WSCloseCode.POLICY_VIOLATION if stuck else WSCloseCode.OK)
