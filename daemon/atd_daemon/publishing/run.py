@@ -258,7 +258,9 @@ class Run:
             now=self._tools.clock.now(),
         )
         about = {"newShards": len(new), "cardOnly": decision.version is None}
-        plan = replace(composer.compose(decision, self._plan_key(manifest)), about=about)
+        # A hundred thousand shards are encoded for seconds: nobody else is to wait for that.
+        made = await asyncio.to_thread(composer.compose, decision, self._plan_key(manifest))
+        plan = replace(made, about=about)
         self._tools.journal.save_plan(self._entry.id, plan)
         self._listener.step(
             name="planned",
