@@ -10,14 +10,19 @@ import subprocess
 import sys
 import tarfile
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPMessage
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from atd.dataset.outside import expand
+from atd.dataset.outside import _Redirects, expand, fetch
+from atd.errors import Unreachable
+from atd.settings import Settings
 from leaves import pack_folder
 
 LOAD = """
@@ -33,8 +38,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(folder))
+def serving(folder: Path, kind: type[Quiet] = Quiet) -> Iterator[str]:
+    handler = functools.partial(kind, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -183,3 +188,42 @@ def test_a_packed_folder_is_read_from_s3(
         **keys,
     )
     assert result.stdout == "9 0 1 2 int\n", result.stderr
+
+
+# --- servers that lie -----------------------------------------------------------------------------
+
+ANSWERS = {
+    "short": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nten bytes!",
+    "no-http": b"garbage\r\n\r\n",
+    "bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "cut-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+    "headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "nowhere": b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\nContent-Length: 0\r\n\r\n",
+    "file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+class Liar(Quiet):
+    def do_GET(self) -> None:
+        self.wfile.write(ANSWERS[self.path.strip("/").removesuffix(".tar")])
+        self.close_connection = True
+
+
+@pytest.mark.parametrize("lie", ANSWERS)
+def test_a_body_that_breaks_off_or_is_no_answer_leaves_no_file(lie: str, tmp_path: Path) -> None:
+    settings = Settings.load({"ATD_HOME": str(tmp_path / "home")})
+    with serving(tmp_path, Liar) as origin, pytest.raises(Unreachable):
+        fetch(f"{origin}/{lie}.tar", tmp_path / "got.tar", 10_000, settings)
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_redirect_out_of_tls_is_not_followed() -> None:
+    asked = urllib.request.Request("https://data.example.com/a.tar")
+    for target in ("http://data.example.com/a.tar", "ftp://data.example.com/a.tar"):
+        with pytest.raises(urllib.error.URLError, match="from https to"):
+            _Redirects().redirect_request(asked, io.BytesIO(), 302, "", HTTPMessage(), target)
+    found = _Redirects().redirect_request(
+        asked, io.BytesIO(), 302, "", HTTPMessage(), "https://mirror.example.com/a.tar"
+    )
+    assert found is not None
+    assert found.full_url == "https://mirror.example.com/a.tar"

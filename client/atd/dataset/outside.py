@@ -10,6 +10,7 @@ shard has. Only an address that a user typed comes here, never one from a record
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import re
 import tempfile
@@ -17,8 +18,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 from atd import s3
@@ -37,6 +39,25 @@ MAX_PATTERN: Final = 100_000
 _RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
 _CHUNK: Final = 1 << 20
 
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows what the user's address leads to, but never out of TLS: that is all there is here."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """See `urllib.request.HTTPRedirectHandler`."""
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"it redirects from https to {quote(newurl)}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 # Only http and https, redirects included: an opener made by default also knows ftp: and file:.
 _OPENER: Final = urllib.request.OpenerDirector()
 for _handler in (
@@ -44,7 +65,7 @@ for _handler in (
     urllib.request.HTTPHandler,
     urllib.request.HTTPSHandler,
     urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPRedirectHandler,
+    _Redirects,
     urllib.request.HTTPErrorProcessor,
 ):
     _OPENER.add_handler(_handler())
@@ -142,7 +163,8 @@ def fetch(address: str, target: Path, limit: int, settings: Settings) -> None:
     """Copy ``address`` to ``target``, at most ``limit`` bytes; there whole or not at all.
 
     Raises:
-        Absent: 404 or 410. Unreachable: no answer, another status, or more bytes than ``limit``.
+        Absent: 404 or 410. Unreachable: no answer, another status, more bytes than ``limit``, or
+            fewer than were announced.
         StorageFault: it cannot be written.
     """
     url = s3.signed_get(address, settings.s3_endpoint) if address.startswith("s3://") else address
@@ -160,6 +182,8 @@ def fetch(address: str, target: Path, limit: int, settings: Settings) -> None:
         raise Unreachable(f"{host} answered {error.code} for {quote(address)}") from None
     except urllib.error.URLError as error:
         raise Unreachable(f"{host} cannot be reached: {error.reason}") from None
+    except (http.client.HTTPException, ValueError) as error:
+        raise Unreachable(f"{host} sent no usable answer: {quote(str(error))}") from None
     except TimeoutError:
         raise Unreachable(f"{host} gave no answer for {TIMEOUT_S:.0f} s") from None
     except OSError as error:
@@ -169,11 +193,16 @@ def fetch(address: str, target: Path, limit: int, settings: Settings) -> None:
 def _copy(url: str, out: tempfile._TemporaryFileWrapper[bytes], limit: int) -> None:
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})  # noqa: S310
     with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
+        # Read by pieces, http.client takes a body that was cut short for a whole one.
+        missing = int(answer.headers.get("Content-Length") or 0)
         while chunk := answer.read(_CHUNK):
+            missing -= len(chunk)
             limit -= len(chunk)
             if limit < 0:
                 raise Unreachable(f"{urlsplit(url).hostname} sent more than was expected")
             out.write(chunk)
+        if missing > 0:
+            raise Unreachable(f"{urlsplit(url).hostname} broke off, {missing} bytes are missing")
     out.flush()
     os.fsync(out.fileno())
 
