@@ -382,7 +382,11 @@ def _good(reply: Reply, did: Did) -> dict[str, Any]:
     if name in _INACTIVE:
         raise _inactive(name, did, host)
     if reply.status == 413:
-        raise TooLarge(said)
+        raise TooLarge(
+            f"{host} takes no write of this size: it answered 413",
+            next_step="make fewer and larger shards with --shard-size, or ask its operator for "
+            "larger requests",
+        )
     if not name:
         raise Unreachable(f"{host} answered {reply.status} to a write of {did}")
     raise LocalError(said)

@@ -21,6 +21,9 @@ T = TypeVar("T")
 MAX_WAIT_S: Final = 3600.0
 """Longest wait that is sat out; beyond it the user is told when to come back."""
 
+MAX_SILENT_WAIT_S: Final = 60.0
+"""The same where nobody can be told that there is a wait."""
+
 _UNTOLD_S: Final = 30.0
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 _TELL_S: Final = 5.0
@@ -35,6 +38,16 @@ class Listener(Protocol):
 
     def step(self, **values: Any) -> None:
         """Something that was done: ``name``, ``detail``."""
+
+
+class Nobody:
+    """A `Listener` that is not there: the caller waits for one answer."""
+
+    def progress(self, **values: Any) -> None:
+        """See `Listener.progress`."""
+
+    def step(self, **values: Any) -> None:
+        """See `Listener.step`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Patience:
             except Unreachable:
                 if pause_s is None:
                     raise
-                await self._clock.sleep(pause_s)
+                await self._again(what, pause_s)
         raise AssertionError("the last round returns or raises")
 
     async def told_to_wait(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
@@ -82,9 +95,13 @@ class Patience:
                 await self._wait(what, error)
         return await ask()
 
-    async def pause(self, attempt: int) -> None:
+    async def pause(self, what: str, attempt: int) -> None:
         """Wait a little before the attempt after number ``attempt``, counted from 0."""
-        await self._clock.sleep(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
+        await self._again(what, _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
+
+    async def _again(self, what: str, pause_s: float) -> None:
+        self._listener.progress(name=f"{what}: no answer, trying again", done=0, total=0)
+        await self._clock.sleep(pause_s)
 
     async def _wait(self, what: str, error: RateLimited) -> None:
         wait_s = _UNTOLD_S if error.retry_after_s is None else max(error.retry_after_s, 1.0)

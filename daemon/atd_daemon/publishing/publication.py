@@ -25,7 +25,7 @@ from atd_daemon.publishing.asked import Begin, Begun, Commit, Published
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.kinds import PDS, Spec
 from atd_daemon.publishing.holders import Holder
-from atd_daemon.publishing.patience import Listener, Patience
+from atd_daemon.publishing.patience import MAX_SILENT_WAIT_S, Listener, Nobody, Patience
 from atd_daemon.publishing.run import Run, Tools
 from atd_daemon.publishing.sending import Sender
 from atd_daemon.publishing.unpublish import Undo, Unpublished, needs_consent
@@ -56,8 +56,15 @@ class Publishing:
         """
         Spec.parse(asked.store, asked.base_url)
         account = self.tools.accounts.get(asked.account)
-        identity = await self.tools.resolver.identity(account.did)
-        current = await state.read(self.tools.resolver, self._prover, identity, asked.name)
+        patience = Patience(self.tools.clock, Nobody(), MAX_SILENT_WAIT_S)
+        resolver = self.tools.resolver
+        identity = await patience.told_to_wait(
+            "resolving the account", lambda: resolver.identity(account.did)
+        )
+        current = await patience.told_to_wait(
+            "reading what is published",
+            lambda: state.read(resolver, self._prover, identity, asked.name),
+        )
         store, base_url = self._where(asked, current)
         limit = await self.tools.makers.limit(Spec.parse(store, base_url), identity)
         begun = Begun(

@@ -106,7 +106,7 @@ class Sender:
                 raise
             except Unreachable as error:
                 trouble = error
-            await self._patience.pause(attempt)
+            await self._patience.pause("writing records", attempt)
         raise trouble or Conflict(
             f"the repository of {self._identity.did} is being written to all the time",
             next_step="run the same command again when the other writer is done",
