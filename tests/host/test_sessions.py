@@ -198,6 +198,17 @@ def test_guessing_is_slowed_down_for_the_guesser_alone(client: Client, now: Now)
     answered(client.post(login, right, headers=guesser))
 
 
+def test_a_guesser_with_a_whole_network_of_addresses_is_one_guesser(client: Client) -> None:
+    login = "com.atproto.server.createSession"
+    wrong = {"identifier": "alice.test", "password": "guess-guess"}
+    for address in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:9::", "2001:db8::4"):
+        client.post(login, wrong, headers={"X-Forwarded-For": address})
+    client.post(login, wrong, headers={"X-Forwarded-For": "2001:db8::5"})
+    for address, status in (("2001:db8::6", 429), ("2001:db8:0:1::6", 401), ("192.0.2.6", 401)):
+        answer = client.post(login, wrong, headers={"X-Forwarded-For": address})
+        assert answer.status_code == status
+
+
 def test_logging_in_often_is_no_guessing(client: Client) -> None:
     for _ in range(8):
         client.login()

@@ -141,7 +141,17 @@ def _address(request: web.Request) -> str:
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     try:
         if forwarded and ipaddress.ip_address(peer).is_loopback:
-            return str(ipaddress.ip_address(forwarded))
+            return _who(forwarded)
+        return _who(peer)
     except ValueError:
-        pass
-    return peer
+        return peer
+
+
+def _who(text: str) -> str:
+    """One party for all the addresses that it has: of IPv6 that is a network of 2^64 at least."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), 64), strict=False))
