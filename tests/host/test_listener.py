@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import time
@@ -16,6 +17,7 @@ from atd.protocol.cbor import Cid
 from atd_daemon.host.app import create_host_app
 from atd_daemon.host.host import Host
 from atd_daemon.host.limits import HostLimits
+from atd_daemon.host.listener import HostListener
 from host.serving import Client, Served, answered, creation, refused
 
 THING = "org.example.thing"
@@ -279,3 +281,24 @@ def test_unused_blobs_are_dropped_while_the_host_runs(tmp_path: Path) -> None:
         client = served.client(served.make())
         client.upload(b"never used")
         wait_until(lambda: not list((client.inside.folder / "blobs").glob("??/*")))
+
+
+async def test_bytes_that_are_no_http_leave_nothing_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = Host.open(tmp_path / "host")
+    host.init("localhost:2583", "alice.test")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listener = HostListener(host, "127.0.0.1", port)
+    await listener.start()
+    assert listener.running
+    caplog.clear()
+    for noise in (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"POST / HTTP/1.1\r\nA: b\0\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(noise)
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    await listener.close()
+    host.close()
+    assert [record.message for record in caplog.records if record.levelname != "INFO"] == []

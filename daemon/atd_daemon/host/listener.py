@@ -10,13 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from atd_daemon.host.app import create_host_app
 from atd_daemon.host.host import Host
 
 _GRACE_S = 5.0
 _log = logging.getLogger(__name__)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not bytes that are no HTTP: anyone may send them, until the log holds nothing else."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, http_exceptions.HttpProcessingError)
+
+
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(_is_worth_a_line)
 
 
 class HostListener:
@@ -47,7 +57,10 @@ class HostListener:
             if self._runner is not None or not self.host.accounts:
                 return
             runner = web.AppRunner(
-                create_host_app(self.host), access_log=None, shutdown_timeout=_GRACE_S
+                create_host_app(self.host),
+                access_log=None,
+                logger=_http_log,
+                shutdown_timeout=_GRACE_S,
             )
             await runner.setup()
             try:
