@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,14 @@ from atd.errors import (
     ProofError,
     RecordAbsent,
 )
+from atd.names import COLLECTIONS
 from atd.protocol.cbor import Cid
-from atd.records import Dataset, ShardPart, StrongRef
+from atd.protocol.proof import VerifiedRecord
+from atd.protocol.syntax import AtUri, Nsid, RecordKey
+from atd.records import Dataset, Record, ShardPart, StrongRef, parse
 from atd_daemon.network.fetch import offline_now
 from atd_daemon.store.sources import Blob, Url
+from atd_daemon.sync.prover import Prover
 from world import Account, World
 from world.daemons import Reader
 from world.datasets import SHARDS, Published, publish
@@ -418,3 +425,33 @@ async def test_one_shard_list_is_what_its_type_says(reader: Reader, flowers: Pub
     found = await reader.resolver.record(flowers.parts[0].uri, cid=flowers.parts[0].cid)
     assert isinstance(found.record, ShardPart)
     assert Cid.of(found.block) == found.cid
+
+
+async def test_a_repository_on_its_way_into_the_index_holds_up_nobody_else(
+    world: World, reader: Reader, alice: Account, flowers: Published
+) -> None:
+    publish(world.account("bob.test"))
+    identity = await reader.directory.resolve("alice.test")
+    repo = (await Prover(reader.directory, reader.pds).repo(identity)).what
+    entering, go_on = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def records() -> Iterator[tuple[VerifiedRecord, Record]]:
+        entering.set()
+        waited.append(go_on.wait(5))
+        for collection in COLLECTIONS:
+            for key in repo.keys(Nsid(collection)):
+                verified = repo.record(AtUri(alice.did, Nsid(collection), RecordKey(key)))
+                yield verified, parse(verified)
+
+    snapshot = reader.catalog.publisher_snapshot
+    entered = asyncio.create_task(asyncio.to_thread(snapshot, repo, records(), now=world.now()))
+    await asyncio.to_thread(entering.wait, 5)
+    found = asyncio.create_task(reader.resolver.dataset("@bob.test/flowers"))
+    for _ in range(10):  # whoever writes waits now; the event loop does not
+        await asyncio.sleep(0.001)
+    go_on.set()
+    await entered
+    assert waited == [True]
+    assert (await found).identity.handle == "bob.test"
+    assert len(reader.listed()) == 2

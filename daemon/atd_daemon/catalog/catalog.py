@@ -1,9 +1,10 @@
 """The index's face: one object that the rest of the daemon holds.
 
-Its methods are synchronous and may be called from any thread. A lookup takes microseconds and a
-`put` well under a millisecond (no write waits for the disk), so calling them from the event loop is
-meant. Three grow with what they are given and belong in ``asyncio.to_thread``: opening,
-`publisher_snapshot` (about 10,000 records a second), and `datasets` over all publishers.
+Its methods are synchronous and may be called from any thread. A lookup takes microseconds, so
+calling it from the event loop is meant. Opening, `records_naming`, and `datasets` over all
+publishers grow with the index and belong in ``asyncio.to_thread``; so does everything that writes:
+a `put` takes well under a millisecond (no write waits for the disk), but one that comes during a
+`publisher_snapshot` (about 10,000 records a second) waits for its end.
 """
 
 from __future__ import annotations

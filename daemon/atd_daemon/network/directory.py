@@ -61,7 +61,7 @@ class IdentityCache(Protocol):
         """The answer that was stored under ``key``."""
         ...
 
-    def remember(self, key: str, answer: Remembered) -> None:
+    async def remember(self, key: str, answer: Remembered) -> None:
         """Store an answer in place of an earlier one."""
         ...
 
@@ -77,7 +77,7 @@ class MemoryCache:
         """See `IdentityCache.remembered`."""
         return self._answers.get(key)
 
-    def remember(self, key: str, answer: Remembered) -> None:
+    async def remember(self, key: str, answer: Remembered) -> None:
         """See `IdentityCache.remember`."""
         self._answers.pop(key, None)
         self._answers[key] = answer
@@ -143,9 +143,9 @@ class Directory:
             try:
                 did = await self._look_up(handle)
             except HandleAbsent:
-                self._remember(handle, "")
+                await self._remember(handle, "")
                 raise
-            self._remember(handle, did)
+            await self._remember(handle, did)
             return did
         if not known.text:
             raise HandleAbsent(f"nobody answers for the handle {handle}")
@@ -191,8 +191,8 @@ class Directory:
         fresh = -self._config.clock_skew_s <= self._clock() - answer.at_s < life_s
         return answer if fresh and not refresh else None
 
-    def _remember(self, key: str, text: str) -> None:
-        self._cache.remember(key, Remembered(text, self._clock()))
+    async def _remember(self, key: str, text: str) -> None:
+        await self._cache.remember(key, Remembered(text, self._clock()))
 
     @property
     def _is_offline(self) -> bool:
@@ -258,10 +258,10 @@ class Directory:
             try:
                 document = await self._document(did)
             except DidAbsent:
-                self._remember(did, "")
+                await self._remember(did, "")
                 raise
             identity = Identity.from_document(document)
-            self._remember(did, json.dumps(document))
+            await self._remember(did, json.dumps(document))
             return identity
         if not known.text:
             raise DidAbsent(f"{did} does not exist, or not any more")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from atd_daemon.catalog import Catalog
 from atd_daemon.network.directory import Remembered
 
@@ -17,6 +19,6 @@ class CatalogIdentities:
         stored = self._catalog.answer(key)
         return None if stored is None else Remembered(*stored)
 
-    def remember(self, key: str, answer: Remembered) -> None:
+    async def remember(self, key: str, answer: Remembered) -> None:
         """See `directory.IdentityCache.remember`."""
-        self._catalog.put_answer(key, answer.text, answer.at_s)
+        await asyncio.to_thread(self._catalog.put_answer, key, answer.text, answer.at_s)

@@ -11,6 +11,9 @@ the index where it has them: they were proved when they entered. Heads are asked
 with the network switched off. What is wrong with a record becomes a problem of that record, with
 its reason; what is wrong with a publisher is noted there. That we could not find out is nobody's
 fault, and is noted of the publisher only so that its freshness can be explained.
+
+Whatever is written to the catalog is written in a thread: another publisher's whole repository may
+be on its way in, which takes as long as it takes.
 """
 
 from __future__ import annotations
@@ -75,7 +78,7 @@ class Resolver:
         """Who ``actor`` is, noted in the catalog; raises as `Directory.resolve`."""
         identity = await self._directory.resolve(actor, refresh=refresh)
         if self._seen.get(identity.did) != identity:
-            self._catalog.publisher_seen(identity, now=self._clock())
+            await asyncio.to_thread(self._catalog.publisher_seen, identity, now=self._clock())
             if len(self._seen) > 1000:
                 self._seen.clear()
             self._seen[identity.did] = identity
@@ -153,7 +156,9 @@ class Resolver:
         except (RemoteError, RecordAbsent) as error:
             # A head whose release is broken is broken; each record's own fault is noted already.
             if walk.subject is not None and not isinstance(error, StaleRevision):
-                self._catalog.problem(walk.subject, error, now=self._clock())
+                await asyncio.to_thread(
+                    self._catalog.problem, walk.subject, error, now=self._clock()
+                )
             raise
 
     async def publisher(
@@ -220,9 +225,9 @@ class Resolver:
         try:
             proven = await self._prover.record(identity, uri)
             trusted = self._check_commit(proven, proven.what.commit, floor, allow_previous_key)
-            return self._enter(proven.what, trusted)
+            return await asyncio.to_thread(self._enter, proven.what, trusted)
         except AtdError as error:
-            self._note(identity.did, uri, error)
+            await asyncio.to_thread(self._note, identity.did, uri, error)
             raise
 
     def _enter(self, what: VerifiedRecord | VerifiedAbsence, trusted: bool) -> Found[Record]:
@@ -304,7 +309,7 @@ class Resolver:
                 return Indexed(proven.identity, repo.commit.rev, None)
             changes = await asyncio.to_thread(self._snapshot, repo)
         except AtdError as error:
-            self._note(identity.did, None, error)
+            await asyncio.to_thread(self._note, identity.did, None, error)
             raise
         return Indexed(proven.identity, repo.commit.rev, changes)
 

@@ -82,7 +82,7 @@ async def get_dataset(services: Services, given: Json) -> Json:
             raise
         card = await _head(services, identity, ref, allow)
         # The head proves, so it is its release that does not: a state to show, not to list.
-        services.catalog.problem(card.uri, error, now=services.clock())
+        await asyncio.to_thread(services.catalog.problem, card.uri, error, now=services.clock())
         return await _shown(services, identity, card, None)
     card = resolved.head or await _head(services, identity, ref, allow)
     return await _shown(services, identity, card, resolved)
