@@ -351,10 +351,15 @@ class StructReader:
 
 
 def _entry(field: fields.Field, key: str) -> _Entry:
-    packed = msgpack.packb(key)
     return _Entry(
-        field.name, packed, field.nullable, field.optional, field.kind, reader(field.kind)
+        field.name, packed_key(key), field.nullable, field.optional, field.kind, reader(field.kind)
     )
+
+
+def packed_key(key: str) -> bytes:
+    """The key of a field as msgpack, in the shortest form."""
+    data: bytes = msgpack.packb(key)
+    return data
 
 
 def value_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:

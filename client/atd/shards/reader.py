@@ -16,16 +16,21 @@ import fcntl
 import mmap
 import os
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atd.errors import Busy, SchemaMismatch, ShardError, StorageFault
 from atd.records import Layout
 from atd.schema import fields
 from atd.schema.fields import Schema
 from atd.shards import media
+from atd.shards.columns import Columns, read_columns
 from atd.shards.index import MemberIndex
-from atd.shards.layout import PACKED, SampleReader
+from atd.shards.layout import PACKED, SampleReader, packed_keys
 from atd.shards.unfit import Unfit
 
 _NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -65,10 +70,6 @@ class ShardFile:
         self._view = memoryview(_map(self.path, self.name))
         self.index = MemberIndex.of(self._view, self.name) if index is None else index
         self._check()
-        self._first = self.index.first.tolist()
-        self._offsets = self.index.offsets.tolist()
-        self._sizes = self.index.sizes.tolist()
-        self._suffix = [self.index.suffixes[number] for number in self.index.suffix.tolist()]
 
     def _check(self) -> None:
         index = self.index
@@ -82,6 +83,19 @@ class ShardFile:
             raise ShardError(
                 f"{self.name}: expected one member .{PACKED} for each sample, found .{wrong!a}"
             )
+
+    @cached_property
+    def octets(self) -> NDArray[np.uint8]:
+        """The whole shard, read-only."""
+        return np.frombuffer(self._view, np.uint8)
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """The fields of all samples by column; None in the members layout, which has none."""
+        if self.layout.kind != "packed" or not len(self):
+            return None
+        keys = packed_keys(self.schema, self.layout)
+        return read_columns(self.octets, self.index.offsets, self.index.sizes, self.schema, keys)
 
     def expect(self, samples: int) -> None:
         """Refuse the shard unless it holds ``samples`` samples, as its release says."""
@@ -101,10 +115,16 @@ class ShardFile:
             i += len(self)
         if not 0 <= i < len(self):
             raise IndexError(f"{self.name} has {len(self)} samples, asked for number {i}")
+        index = self.index
+        begin, end = int(index.first[i]), int(index.first[i + 1])
         found: dict[str, memoryview] = {}
-        for at in range(self._first[i], self._first[i + 1]):
-            offset = self._offsets[at]
-            found[self._suffix[at]] = self._view[offset : offset + self._sizes[at]]
+        for number, offset, size in zip(
+            index.suffix[begin:end].tolist(),
+            index.offsets[begin:end].tolist(),
+            index.sizes[begin:end].tolist(),
+            strict=True,
+        ):
+            found[index.suffixes[number]] = self._view[offset : offset + size]
         return found
 
     def sample(self, i: int, fields: Collection[str] | None = None) -> dict[str, Any]:

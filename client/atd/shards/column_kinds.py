@@ -1,0 +1,217 @@
+"""What a column of a packed shard is: numbers, texts, arrays, boxes, or values read when asked.
+
+Belongs here: from the places that `atd.shards.columns` found to values, many at once or one. A
+column knows nothing of keys and errors: where a value turns out to be none (text that is not
+UTF-8, JSON that does not parse), `Unfit` or UnicodeDecodeError is raised, and whoever asked reads
+the sample with the strict reader to say what is wrong with it.
+
+``rows`` are places within the column: a slice, or an index array.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atd.shards.gather import Octets, Offsets, rows, strided
+from atd.shards.texts import Texts
+from atd.shards.unfit import Unfit
+
+Rows: TypeAlias = slice | NDArray[np.int64]
+
+_SMALL_ARRAY: Final = 4096
+"""Bytes up to which arrays of a block are copied together; larger ones are views of the map."""
+
+
+class Column(ABC):
+    """One field of the samples that fit the columns.
+
+    Attributes:
+        lazy: a value costs more than a look-up, so it is made when its sample is asked for.
+        missing: where the value is null (bool), or None if it never is.
+    """
+
+    lazy = False
+    missing: NDArray[np.bool_] | None = None
+
+    @abstractmethod
+    def one(self, row: int) -> Any:
+        """The value of one sample, as `atd.shards.reader.ShardFile.sample` gives it."""
+
+    @abstractmethod
+    def values(self, at: Rows) -> list[Any]:
+        """The values of many samples."""
+
+    @abstractmethod
+    def spread(self, at: Offsets, count: int) -> None:
+        """Make this the column of ``count`` samples, of which it has those at ``at``."""
+
+    def get(self, row: int) -> Any:
+        """`one`, or None where it is null."""
+        if self.missing is not None and self.missing[row]:
+            return None
+        return self.one(row)
+
+    def take(self, at: Rows) -> list[Any]:
+        """`values`, with None where it is null."""
+        if self.missing is None or not self.missing[at].any():
+            return self.values(at)
+        places = _places(at)
+        there = ~self.missing[places]
+        found = iter(self.values(places[there]))
+        return [next(found) if is_there else None for is_there in there.tolist()]
+
+
+def _places(at: Rows) -> NDArray[np.int64]:
+    return np.arange(at.start, at.stop, dtype=np.int64) if isinstance(at, slice) else at
+
+
+def _spread(values: NDArray[Any], at: Offsets, count: int) -> NDArray[Any]:
+    out = np.zeros((count, *values.shape[1:]), values.dtype)
+    out[at] = values
+    return out
+
+
+class Numbers(Column):
+    """Integers (int64), floats (float64), truth values, or boxes (n, 4) of float64."""
+
+    def __init__(self, data: NDArray[Any]) -> None:
+        self.data = data
+
+    def one(self, row: int) -> Any:
+        value = self.data[row].tolist()
+        return tuple(value) if self.data.ndim > 1 else value
+
+    def values(self, at: Rows) -> list[Any]:
+        found: list[Any] = self.data[at].tolist()
+        return list(map(tuple, found)) if self.data.ndim > 1 else found
+
+    def spread(self, at: Offsets, count: int) -> None:
+        self.data = _spread(self.data, at, count)
+
+
+class Spans(Column):
+    """Values that lie at ``offsets`` and are ``lengths`` bytes long."""
+
+    def __init__(self, octets: Octets, offsets: Offsets, lengths: Offsets) -> None:
+        self.octets = octets
+        self.view = octets.data
+        self.offsets = offsets
+        self.lengths = lengths
+
+    def spread(self, at: Offsets, count: int) -> None:
+        self.offsets = _spread(self.offsets, at, count)
+        self.lengths = _spread(self.lengths, at, count)
+
+    def _span(self, row: int) -> memoryview:
+        start = int(self.offsets[row])
+        return self.view[start : start + int(self.lengths[row])]
+
+
+class Strings(Spans):
+    """Text in UTF-8, checked when it is decoded."""
+
+    def __init__(self, octets: Octets, offsets: Offsets, lengths: Offsets) -> None:
+        super().__init__(octets, offsets, lengths)
+        self._texts = Texts(octets)
+
+    def one(self, row: int) -> str:
+        return str(self._span(row), "utf-8")
+
+    def values(self, at: Rows) -> list[Any]:
+        return self._texts(self.offsets[at], self.lengths[at])
+
+
+class Arrays(Spans):
+    """Arrays of one dtype, native, and one number of dimensions.
+
+    Args:
+        offsets, lengths: of the elements, without the header.
+        shapes: (n, ndim), checked to make up ``lengths``.
+    """
+
+    def __init__(
+        self,
+        octets: Octets,
+        offsets: Offsets,
+        lengths: Offsets,
+        dtype: np.dtype[Any],
+        shapes: Offsets,
+    ) -> None:
+        super().__init__(octets, offsets, lengths)
+        self.dtype = dtype
+        self.shapes = shapes
+        same = len(shapes) > 0 and bool((shapes == shapes[0]).all())
+        self.shape: tuple[int, ...] | None = tuple(shapes[0].tolist()) if same else None
+        """The one shape that all have, or None."""
+        self.width = 0 if self.shape is None else math.prod(self.shape) * dtype.itemsize
+
+    def spread(self, at: Offsets, count: int) -> None:
+        super().spread(at, count)
+        self.shapes = _spread(self.shapes, at, count)
+
+    def one(self, row: int) -> NDArray[Any]:
+        shape = self.shape or tuple(self.shapes[row].tolist())
+        if not self.lengths[row]:
+            return _empty(shape, self.dtype)
+        return np.ndarray(shape, self.dtype, self.view, int(self.offsets[row]))
+
+    def values(self, at: Rows) -> list[Any]:
+        offsets = self.offsets[at]
+        if self.shape is None or not self.width:
+            return [self.one(row) for row in _places(at).tolist()]
+        block = None
+        if self.width <= _SMALL_ARRAY:
+            block = rows(self.octets, offsets, self.width)
+        elif self.width % self.dtype.itemsize == 0:
+            block = strided(self.octets, offsets, self.width)
+        if block is None:
+            # One C loop: no frame of Python for an array.
+            shape, dtype, view = repeat(self.shape), repeat(self.dtype), repeat(self.view)
+            make: Any = np.ndarray
+            return list(map(make, shape, dtype, view, offsets.tolist()))
+        made = block.view(self.dtype).reshape(len(offsets), *self.shape)
+        made.flags.writeable = False
+        return list(made)
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    made = np.empty(shape, dtype)
+    made.flags.writeable = False
+    return made
+
+
+class Others(Spans):
+    """Values that are read when asked for: lists, structs, JSON, moments, media, bytes."""
+
+    lazy = True
+
+    def __init__(
+        self,
+        octets: Octets,
+        offsets: Offsets,
+        lengths: Offsets,
+        read: Callable[[memoryview, int], tuple[Any, int]],
+    ) -> None:
+        super().__init__(octets, offsets, lengths)
+        self._read = read
+
+    def one(self, row: int) -> Any:
+        span = self._span(row)
+        try:
+            value, end = self._read(span, 0)
+        except (IndexError, struct.error):
+            raise Unfit("a whole value", f"{len(span)} bytes that end in its middle") from None
+        if end != len(span):
+            raise Unfit("a value as long as it seems", f"{len(span) - end} more bytes")
+        return value
+
+    def values(self, at: Rows) -> list[Any]:
+        return [self.one(row) for row in _places(at).tolist()]
