@@ -21,11 +21,13 @@ from atd.records import Layout
 from atd.schema import fields
 from atd.schema.fields import Field, Schema
 from atd.shards import arrays, tar
+from atd.shards.codec import value_reader
 from atd.shards.index import MemberIndex
 from atd.shards.layout import SampleReader, default_layout
 from atd.shards.media import Image
 from atd.shards.reader import ShardFile
 from atd.shards.unfit import Unfit
+from atd.shards.unpack import MAX_JSON_DEPTH
 from atd.shards.writer import ShardWriter
 from shards.strategies import PNG
 
@@ -442,3 +444,16 @@ def test_the_sidecar_is_the_index(tmp_path: Path) -> None:
             MemberIndex.from_bytes(sidecar[:at], len(data), "s.idx")
     with pytest.raises(ShardError, match="expected the index of a shard of 512 bytes"):
         MemberIndex.from_bytes(sidecar, 512, "s.idx")
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_json_text_nests_no_deeper_than_other_json(opening: str, closing: str) -> None:
+    read = value_reader(fields.Json())
+
+    def packed(levels: int) -> memoryview:
+        return memoryview(msgpack.packb(opening * levels + "1" + closing * levels))
+
+    assert read(packed(MAX_JSON_DEPTH))
+    for levels in (MAX_JSON_DEPTH + 1, 900, 100_000):
+        with pytest.raises(Unfit):
+            read(packed(levels))

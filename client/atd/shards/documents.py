@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from atd.schema import fields
 from atd.shards.fit import Plain, fitter, read_moment
 from atd.shards.unfit import Unfit, describe
+from atd.shards.unpack import MAX_JSON_DEPTH
 
 Convert: TypeAlias = Callable[[Any], Any]
 
@@ -36,9 +37,23 @@ def parse_json(text: str) -> Any:
         Unfit: it is none.
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise Unfit("JSON text", describe(text)) from None
+    if text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_deep(value):
+        raise Unfit(f"JSON at most {MAX_JSON_DEPTH} levels deep", "more")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists and dicts nest beyond `MAX_JSON_DEPTH`, looked for level by level."""
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        held = [part for part in level if isinstance(part, list | dict)]
+        level = [
+            item for part in held for item in (part.values() if isinstance(part, dict) else part)
+        ]
+    return any(isinstance(part, list | dict) for part in level)
 
 
 def _refuse(name: str) -> NoReturn:

@@ -219,8 +219,6 @@ def _timestamp(value: object) -> str:
 
 
 def _json(value: object, depth: int = 0) -> Plain:
-    if depth > MAX_JSON_DEPTH:
-        raise Unfit(f"JSON at most {MAX_JSON_DEPTH} levels deep", "more")
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -234,6 +232,8 @@ def _json(value: object, depth: int = 0) -> Plain:
     if isinstance(value, np.ndarray):
         value = value.tolist()
         return _json(value, depth)
+    if depth >= MAX_JSON_DEPTH:
+        raise Unfit(f"JSON at most {MAX_JSON_DEPTH} levels deep", "more")
     if isinstance(value, list | tuple):
         return [_json(item, depth + 1) for item in value]
     if isinstance(value, Mapping) or dataclasses.is_dataclass(value):
