@@ -77,11 +77,11 @@ class Front:
         """Pass everything on again."""
         self._moods.clear()
 
-    def wait_for(self, path: str, timeout_s: float = 30) -> None:
-        """Wait until an address with ``path`` in it was asked for."""
+    def wait_for(self, path: str, *, count: int = 1, timeout_s: float = 30) -> None:
+        """Wait until addresses with ``path`` in them were asked for ``count`` times."""
         deadline = time.monotonic() + timeout_s
-        while not any(path in address for address in self.asked):
-            assert time.monotonic() < deadline, f"nobody asked for {path}"
+        while sum(path in address for address in self.asked) < count:
+            assert time.monotonic() < deadline, f"{path} was not asked for {count} times"
             time.sleep(0.02)
 
     def _wait(self, work: Awaitable[None]) -> None:
@@ -110,9 +110,10 @@ class Front:
             if path in request.path_qs and times > 0:
                 self._moods[place] = (path, answer, times - 1)
                 return await answer(request)
-        return await self._pass_on(request)
+        return await self.pass_on(request)
 
-    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+    async def pass_on(self, request: web.Request) -> web.StreamResponse:
+        """What upstream answers."""
         url = f"{self._upstream}{request.path_qs}"
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP}
         async with (
@@ -126,7 +127,7 @@ class Front:
 
     async def cut_off(self, request: web.Request) -> web.StreamResponse:
         """The first half of the right answer, and then no connection any more."""
-        whole = await self._pass_on(request)
+        whole = await self.pass_on(request)
         assert isinstance(whole, web.Response)
         assert isinstance(whole.body, bytes)
         half = web.StreamResponse(status=whole.status, headers=whole.headers)
@@ -178,6 +179,16 @@ async def refusal(_: web.Request) -> web.StreamResponse:
     """The body is larger than the proxy takes, as nginx says it."""
     page = "<html><head><title>413 Request Entity Too Large</title></head></html>"
     return web.Response(status=413, text=page, content_type="text/html")
+
+
+def slowly(seconds: float, front: Front) -> Answer:
+    """The right answer, after a while."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(seconds)
+        return await front.pass_on(request)
+
+    return answer
 
 
 def later(when: str) -> Answer:
