@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Generic, TypeVar, cast, overload
 
 import numpy as np
@@ -18,6 +19,7 @@ from atd.dataset import doors
 from atd.dataset.batches import Batches, Collate
 from atd.dataset.cursor import Cursor, check_state, read_at, state_of
 from atd.dataset.flow import Flow
+from atd.dataset.loader import Loader, Plan
 from atd.dataset.order import DEFAULT_WINDOW
 from atd.dataset.selection import Selection
 from atd.dataset.stages import Filter, Map
@@ -115,6 +117,29 @@ class Dataset(Generic[T]):
         """All but the first ``n`` samples. After `filter`, of those kept."""
         return self[max(0, n) :]
 
+    def split(self, *fractions: float, seed: int = 0) -> tuple[Dataset[T], ...]:
+        """Disjoint random parts, one for each fraction: ``ds.split(0.9, 0.1)``.
+
+        Which samples a part has is a pure function of ``seed`` and of the samples before it: the
+        same in every epoch, for a shuffle written just before stays last, within each part. Parts
+        keep the order that their samples had. Fractions that add up to less than 1 leave the rest
+        out. Each part has a length, and resumes as any selection does.
+
+        Raises:
+            LocalError: no fractions, one that is not positive, or a sum of more than 1.
+        """
+        ends = np.cumsum(fractions)
+        if not fractions or min(fractions) <= 0 or ends[-1] > 1 + 1e-9:
+            told = ", ".join(map(str, fractions)) or "none"
+            raise LocalError(f"expected positive fractions that add up to 1 at most, got {told}")
+        selection = self._selected("split")
+        bounds = [0, *(round(min(1.0, end) * selection.total) for end in ends.tolist())]
+        whole = self._materialised()
+        return tuple(
+            whole._with(selection=selection.part(begin, end, seed))
+            for begin, end in pairwise(bounds)
+        )
+
     def shard(self, rank: int, world: int) -> Dataset[T]:
         """The share of one of ``world`` equal readers: every ``world``-th sample from ``rank`` on.
 
@@ -184,6 +209,50 @@ class Dataset(Generic[T]):
             LocalError: ``n`` is not positive.
         """
         return Batches(self.flow, n, drop_last, collate)
+
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        seed: int | None = None,
+        epoch: int | None = None,
+        tail: str = "drop",
+        collate: Collate | None = None,
+        prefetch: int = 2,
+        start_method: str | None = None,
+    ) -> Loader:
+        """Batches of one rank, built in worker processes, that resume on any number of either.
+
+        Args:
+            batch_size: samples in a *global* batch, of all ranks together: a multiple of ``world``.
+            rank, world: which slice of each global batch. All ranks take as many steps.
+            workers: processes that build batches; with 0 they are built here. Worth it where
+                ``map`` or decoding takes the time: assembling batches alone is faster without.
+            seed: shuffle with it, as `shuffled` does; None keeps the order written.
+            epoch: which pass of the shuffle; see `Loader.set_epoch`.
+            tail: ``drop`` leaves out the last samples that do not fill a global batch; ``pad``
+                fills it with the first samples of the same epoch, which then come twice.
+            collate: makes a batch of a list of samples instead.
+            prefetch: batches that each worker builds ahead.
+            start_method: ``fork``, ``spawn`` or ``forkserver``; Python's own choice where it is
+                None.
+
+        Its position counts whole global batches, so ``state_dict`` is the same on every rank and
+        goes on exactly, mid-epoch, with other ``world`` and ``workers``. After `filter`, everything
+        is read once here, because all ranks must agree on the length.
+
+        Raises:
+            LocalError: the batch size cannot be sliced, or it is the share of one rank already.
+        """
+        whole = self if seed is None else self.shuffled(seed, epoch or 0)
+        plan = Plan(whole.flow, batch_size, rank, world, tail, collate)
+        loader = Loader(plan, workers=workers, prefetch=prefetch, start_method=start_method)
+        if epoch is not None:
+            loader.set_epoch(epoch)
+        return loader
 
     # -- getting them -----------------------------------------------------------------------
 

@@ -8,13 +8,16 @@ positions asked for.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from atd.dataset.order import Indices, Ordered, Shuffled
+from atd.dataset.order import Indices, Ordered, Permutation, Shuffled, derive_key
 
 
 class Step(Protocol):
@@ -85,6 +88,159 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Stripe:
+    """What one worker of one rank builds: its slices of every ``stride``-th global batch.
+
+    Global batch ``g`` is the positions from ``g * size`` on. Positions beyond ``below``, the total
+    of the step below, begin again at the start: that is how a last batch is padded. Not part of a
+    saved state: it only stripes an order that all ranks and workers share.
+
+    Args:
+        size: samples in a global batch; a multiple of ``world``.
+        rank, world: which slice of each.
+        first, stride, batches: global batches ``first``, ``first + stride`` …, so many of them.
+        below: positions of the step below.
+    """
+
+    size: int
+    rank: int
+    world: int
+    first: int
+    stride: int
+    batches: int
+    below: int
+
+    @property
+    def total(self) -> int:
+        """How many positions it has."""
+        return self.batches * (self.size // self.world)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """They are mixed."""
+        return (self.total,)
+
+    def pick(self, positions: Indices) -> Indices:
+        """Where each of ``positions`` leads."""
+        share = self.size // self.world
+        number, place = np.divmod(positions, share)
+        batch = self.first + number * self.stride
+        return (batch * self.size + self.rank * share + place) % self.below
+
+    def describe(self) -> dict[str, object]:
+        """What makes this step what it is."""
+        return {"kind": "stripe"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Positions drawn by a keyed permutation of all of them, kept in the order they had.
+
+    Args:
+        below: the counts of the step below.
+        seed: which permutation.
+        begin, end: which of the permuted positions: parts with disjoint ranges are disjoint.
+    """
+
+    below: tuple[int, ...]
+    seed: int
+    begin: int
+    end: int
+
+    @cached_property
+    def _places(self) -> Indices:
+        shuffle = Permutation(sum(self.below), derive_key(self.seed, _SPLIT))
+        return np.sort(shuffle(np.arange(self.begin, self.end, dtype=np.int64)))
+
+    @property
+    def total(self) -> int:
+        """How many positions it has."""
+        return self.end - self.begin
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """How many of them come from each shard."""
+        ends = np.searchsorted(self._places, np.cumsum(self.below, dtype=np.int64))
+        return tuple(np.diff(ends, prepend=0).tolist())
+
+    def pick(self, positions: Indices) -> Indices:
+        """Where each of ``positions`` leads."""
+        return self._places[positions]
+
+    def describe(self) -> dict[str, object]:
+        """What makes this step what it is."""
+        return {"kind": "part", "seed": self.seed, "begin": self.begin, "end": self.end}
+
+
+class Turning(ABC):
+    """A step whose order differs from epoch to epoch."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int | None:
+        """Which epoch it stands in; None where nothing below it is shuffled."""
+
+    @abstractmethod
+    def at_epoch(self, epoch: int) -> Step:
+        """The same step in another epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept(Turning):
+    """The survivors of a filter, in the order of the shuffle below, if there is one.
+
+    Args:
+        mask: for each position below the shuffle, whether its sample was kept; it is the same in
+            every epoch.
+        shuffle: the step just below, where that is a shuffle.
+    """
+
+    mask: NDArray[np.bool_]
+    shuffle: Shuffled | None
+
+    @cached_property
+    def _places(self) -> Indices:
+        if self.shuffle is None:
+            return np.flatnonzero(self.mask)
+        return np.flatnonzero(self.mask[self.shuffle.pick(np.arange(len(self.mask)))])
+
+    @cached_property
+    def total(self) -> int:
+        """How many positions it has."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """They are mixed."""
+        return (self.total,)
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the shuffle."""
+        return None if self.shuffle is None else self.shuffle.epoch
+
+    def at_epoch(self, epoch: int) -> Kept:
+        """The same survivors as another epoch has them."""
+        return Kept(self.mask, self.shuffle and replace(self.shuffle, epoch=epoch))
+
+    def pick(self, positions: Indices) -> Indices:
+        """Where each of ``positions`` leads."""
+        return self._places[positions]
+
+    def describe(self) -> dict[str, object]:
+        """What makes this step what it is."""
+        key = int(np.bitwise_xor.reduce(np.flatnonzero(self.mask) * _ODD, initial=0))
+        return {"kind": "kept", "total": self.total, "key": key}
+
+
+_SPLIT = 0x53504C49
+"""Sets the permutation of a split apart from the ones that shuffle with the same seed."""
+
+_ODD = 0x9E3779B1
+"""Spreads positions over more bits before they are folded into one number."""
+
+
+@dataclass(frozen=True)
 class Selection:
     """Steps one after the other: the last one is asked first."""
 
@@ -134,6 +290,51 @@ class Selection:
         base = self.ordered()
         counts = base.steps[-1].counts
         return base._then(Shuffled(counts, seed=seed, epoch=epoch, window=window, block=block))
+
+    def part(self, begin: int, end: int, seed: int) -> Selection:
+        """The samples at places ``begin`` to ``end`` of a permutation, in the order they had.
+
+        A shuffle written last stays last, so that a part is the same in every epoch.
+        """
+        base = self.ordered()
+        part = base._then(Part(base.steps[-1].counts, seed, begin, end))
+        last = self.steps[-1]
+        if not isinstance(last, Shuffled):
+            return part
+        return part._then(replace(last, counts=part.steps[-1].counts))
+
+    def kept(self, mask: NDArray[np.bool_]) -> Selection:
+        """The samples that ``mask`` keeps, given for the positions of ``self.ordered()``."""
+        last = self.steps[-1]
+        return self._then(Kept(mask, last if isinstance(last, Shuffled) else None))
+
+    def stripe(
+        self, size: int, *, rank: int, world: int, first: int, stride: int, batches: int
+    ) -> Selection:
+        """The slices of global batches that one worker builds; see `Stripe`."""
+        return self._then(Stripe(size, rank, world, first, stride, batches, self.total))
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the shuffle written last; None where none is."""
+        last = self.steps[-1]
+        return last.epoch if isinstance(last, Shuffled | Turning) else None
+
+    def at_epoch(self, epoch: int) -> Selection:
+        """The same samples as another epoch has them.
+
+        Only a shuffle that is written last turns: what was selected after a shuffle stays the same
+        selection.
+        """
+        last = self.steps[-1]
+        if isinstance(last, Kept) and last.shuffle is not None:
+            below = replace(self, steps=self.steps[:-1]).at_epoch(epoch)
+            return below._then(last.at_epoch(epoch))
+        if isinstance(last, Shuffled):
+            return replace(self, steps=(*self.steps[:-1], replace(last, epoch=epoch)))
+        if isinstance(last, Turning):
+            return replace(self, steps=(*self.steps[:-1], last.at_epoch(epoch)))
+        return self
 
     def describe(self) -> list[dict[str, object]]:
         """What makes this selection what it is, for a saved state."""

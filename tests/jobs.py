@@ -1,0 +1,56 @@
+"""Functions of a module, as spawned loader workers need them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+
+def is_odd(sample: Any) -> bool:
+    return bool(sample.number % 2)
+
+
+def is_small(sample: Any) -> bool:
+    return bool(sample.number < 30)
+
+
+def as_pair(sample: Any) -> dict[str, Any]:
+    return {"number": sample.number, "veins": sample.veins}
+
+
+def refuse_17(sample: Any) -> Any:
+    if sample.number == 17:
+        raise ValueError("seventeen is no number")
+    return sample
+
+
+class Odd(Exception):
+    """An error that does not survive pickling."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def raise_odd(sample: Any) -> Any:
+    raise Odd(1, 2)
+
+
+def die_at_17(sample: Any) -> Any:
+    if sample.number == 17:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sample
+
+
+def as_lambda(sample: Any) -> Any:
+    return lambda: sample
+
+
+def slowly(sample: Any) -> Any:
+    time.sleep(0.01)
+    return sample
+
+
+def process(sample: Any) -> int:
+    return os.getpid()
