@@ -10,7 +10,7 @@ import pytest
 from atd.errors import IdentityMismatch
 from atd.protocol.cbor import Cid, encode
 from atd.protocol.syntax import Did
-from atd_daemon.network.plc import is_plc, signing_keys
+from atd_daemon.network.plc import MAX_ROTATION_KEYS, is_plc, signing_keys
 from world import Account, World
 from world.account import key_for
 from world.plc import sign
@@ -126,6 +126,30 @@ def test_a_legacy_first_operation_is_read() -> None:
     from_hash = _did_of(operation)
     entry = {"did": from_hash, "operation": operation, "cid": str(Cid.of(encode(operation)))}
     assert signing_keys(from_hash, [entry]) == [signing.public]
+
+
+def test_an_operation_with_more_keys_than_anyone_would_try_is_refused() -> None:
+    keys = [key_for("rotation", number) for number in range(MAX_ROTATION_KEYS + 1)]
+
+    def made(count: int) -> Did:
+        operation = {
+            "type": "plc_operation",
+            "rotationKeys": [key.public.to_did_key() for key in keys[:count]],
+            "verificationMethods": {"atproto": keys[0].public.to_did_key()},
+            "alsoKnownAs": [],
+            "services": {},
+            "prev": None,
+        }
+        signed = sign(operation, keys[count - 1])
+        log.append({"operation": signed, "cid": str(Cid.of(encode(signed)))})
+        log[0]["did"] = _did_of(signed)
+        return Did(log[0]["did"])
+
+    log: Log = []
+    assert signing_keys(made(MAX_ROTATION_KEYS), log) == [keys[0].public]
+    log.clear()
+    with pytest.raises(IdentityMismatch, match="at most 10"):
+        signing_keys(made(MAX_ROTATION_KEYS + 1), log)
 
 
 def test_a_tombstone_gives_no_key(alice: Account) -> None:

@@ -14,6 +14,7 @@ network switched off, what was once had is still given: it may be stale, and `ag
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -171,7 +172,8 @@ class Directory:
             log = json.loads(reply.body)
         except (ValueError, RecursionError):
             raise Unreachable(f"expected JSON from {host_of(reply.url)} for {did}") from None
-        return plc.signing_keys(did, log)[1:]
+        # Thousands of signatures take seconds, which nobody else should wait for.
+        return (await asyncio.to_thread(plc.signing_keys, did, log))[1:]
 
     def age_s(self, key: Handle | Did) -> float | None:
         """How long ago we asked the network for a handle or a DID; None if never."""

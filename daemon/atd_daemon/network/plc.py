@@ -22,6 +22,8 @@ from atd.protocol.keys import PublicKey
 from atd.protocol.syntax import Did, quote
 
 MAX_OPERATIONS: Final = 2_000
+MAX_ROTATION_KEYS: Final = 10
+"""The directory takes five, newer ones ten; each may have to be tried on the next operation."""
 _PLC: Final = re.compile(r"did:plc:[a-z2-7]{24}")
 
 
@@ -43,6 +45,8 @@ class _Operation:
             keys = [self.body["recoveryKey"], self.body["signingKey"]]
         else:
             keys = self.body.get("rotationKeys", [])
+        if len(keys) > MAX_ROTATION_KEYS:
+            raise InvalidSyntax(f"{len(keys)} rotation keys, at most {MAX_ROTATION_KEYS} are read")
         return [PublicKey.from_did_key(key) for key in keys]
 
     @property
