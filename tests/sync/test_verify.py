@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from atd.errors import AtdError
+from atd.protocol.syntax import Tid
 from atd.refs import parse_dataset_ref
-from atd_daemon.sync.verify import STORED, Step, Verifier
+from atd_daemon.sync.verify import REVISION, STORED, Step, Verifier
 from world import Account, World, body, html, status
 from world.daemons import Reader
 from world.datasets import Published
@@ -20,6 +21,17 @@ async def proved(reader: Reader, ref: str = REF, **options: bool) -> tuple[Verif
     """The verifier after its work, and every step."""
     verifier = Verifier(reader.directory, reader.pds, reader.resolver, reader.store, **options)
     return verifier, [step async for step in verifier.steps(parse_dataset_ref(ref))]
+
+
+def another_repo(world: World) -> bytes:
+    """The whole repository of somebody else."""
+    mallory = world.account("mallory.test")
+    mallory.commit()
+    return mallory.head.repo_car()
+
+
+def tomorrow(world: World) -> Tid:
+    return Tid.from_micros(int((world.now() + 86_400) * 1e6), 1)
 
 
 async def pull(reader: Reader) -> None:
@@ -39,6 +51,9 @@ async def test_what_is_right_is_said_step_by_step(
     assert [step.name[:2] for step in steps[:7]] == [f"{number}." for number in range(1, 8)]
     assert steps[0].found == alice.did
     assert len([step for step in steps if step.name.startswith("8.")]) == 5
+    assert [step.found for step in steps if step.name == REVISION] == [
+        f"rev {alice.head.commit.rev} at most"
+    ]
     assert len([step for step in steps if STORED in step.name]) == len(flowers.shards)
 
 
@@ -99,10 +114,12 @@ async def test_a_flipped_byte_in_a_stored_shard_is_found(
             "4.",
             "ProofError",
         ),
+        (lambda w, a: w.lie(body(lambda _: another_repo(w)), path="getRecord"), "5.", "ProofError"),
         (lambda w, a: a.rotate_key(), "6.", "PreviousKey"),
         (lambda w, a: a.delete("network.atd.dataset", "flowers"), "7.", "RecordAbsent"),
         (lambda w, a: a.put("network.atd.dataset", "flowers", {}), "8.", "LexiconError"),
         (lambda w, a: a.delete("network.atd.release", "flowers:1.0.0"), "8.", "RecordAbsent"),
+        (lambda w, a: a.replace(a.head.records, rev=tomorrow(w)), "9.", "StaleRevision"),
     ],
 )
 async def test_the_first_step_that_does_not_hold_is_the_last_one_said(

@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from atd.errors import AtdError, DigestMismatch
+from atd.errors import AtdError, DigestMismatch, ProofError, RecordAbsent, StaleRevision
 from atd.names import DATASET
 from atd.protocol import mst
 from atd.protocol.car import read_car
 from atd.protocol.cbor import Cid
 from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Did
+from atd.protocol.syntax import AtUri, Did, quote
 from atd.records import Record, head_uri, release_uri
 from atd.refs import DatasetRef
 from atd_daemon.network.directory import Directory
@@ -29,6 +29,8 @@ from atd_daemon.sync.found import Found, FoundShard, ResolvedDataset
 from atd_daemon.sync.resolve import Resolver
 
 STORED = "the store has the bytes that were signed"
+REVISION = "9. no revision is older than one that was proved before, nor of the future"
+IN_ORDER = "revisions from the newest that is known up to now"
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ class Verifier:
         name = "5. the root is a commit of this DID"
         with _Saying(name, f"a version-3 commit of {identity.did}"):
             commit = Commit.decode(root or b"")
+            if commit.did != identity.did:
+                await self._again(uri)
+                raise ProofError(f"the commit is one of {quote(commit.did)}")
         yield Step(name, f"a commit of {identity.did}", f"{commit.did} at rev {commit.rev}")
         name = "6. the commit is signed by the key of the document"
         expected, found = f"a signature by {identity.key.to_did_key()}", "that signature"
@@ -141,6 +146,7 @@ class Verifier:
             cid = mst.find(car.blocks, commit.data, uri.path)
             if cid is None:
                 await self._again(uri)
+                raise RecordAbsent(f"there is no {uri} in the tree that was sent")
         yield Step(name, expected, str(cid))
 
     async def _again(self, uri: AtUri) -> None:
@@ -150,7 +156,10 @@ class Verifier:
     async def _resolve(self, ref: DatasetRef) -> ResolvedDataset:
         """Steps 4 to 9 for every record, by the code that decides what is loaded."""
         name = "8. every record is proved, typed, and reached by its CID"
-        with _Saying(name, "head, release, schema and shard lists"):
+        with (
+            _Saying(name, "head, release, schema and shard lists"),
+            _Saying(REVISION, IN_ORDER, only=StaleRevision),
+        ):
             return await self._resolver.dataset(
                 ref, refresh=True, allow_previous_key=self._allow_previous_key
             )
@@ -175,15 +184,16 @@ class Verifier:
 class _Saying:
     """A step under way: an error inside ends the proof, and says which step it was."""
 
-    def __init__(self, name: str, expected: str) -> None:
+    def __init__(self, name: str, expected: str, only: type[AtdError] = AtdError) -> None:
         self._name = name
         self._expected = expected
+        self._only = only
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, AtdError):
+        if isinstance(error, self._only):
             step = Step(self._name, self._expected, str(error), False, type(error).__name__)
             raise _Broken(step, error) from error
 
@@ -207,7 +217,7 @@ def _records(resolved: ResolvedDataset, first: AtUri) -> list[Step]:
     expected += [(part, part.cid) for split in resolved.splits for part in split.parts]
     steps = []
     for found, cid in expected:
-        what = "its lexicon, and a revision that is neither old nor of the future"
+        what = "what its lexicon says"
         by = " (signed by a previous key, as allowed)" if found.previous_key else ""
         steps.append(
             Step(
@@ -216,4 +226,5 @@ def _records(resolved: ResolvedDataset, first: AtUri) -> list[Step]:
                 f"{found.cid} at rev {found.rev}{by}",
             )
         )
-    return steps
+    newest = max(found.rev for found, _ in expected)
+    return [*steps, Step(REVISION, IN_ORDER, f"rev {newest} at most")]
