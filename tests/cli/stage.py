@@ -110,6 +110,10 @@ class Person:
         """``atd`` with these arguments, to its end. stdin is no terminal."""
         return finished(self.start(*arguments, **options), stdin)
 
+    def run_python(self, *arguments: str, stdin: str = "", **options: Any) -> Result:
+        """Python with these arguments, to its end."""
+        return finished(self.python(*arguments, **options), stdin)
+
     def daemon_pid(self) -> int:
         """The process of the running daemon."""
         pid: int = self.run("daemon", "status", "--json").done().json["pid"]

@@ -14,7 +14,7 @@ from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from atd.shards.unfit import Undecodable
 
@@ -47,6 +47,8 @@ def _guarded(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except Undecodable:
             raise
+        except UnidentifiedImageError as error:  # its own words name an object in memory
+            raise Undecodable(f"not a decodable picture (none of {', '.join(FORMATS)})") from error
         except Exception as error:
             what = f"{type(error).__name__}: {ascii(str(error))[:120]}"
             raise Undecodable(f"not a decodable picture ({what})") from error
