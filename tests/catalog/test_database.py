@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import sqlite3
 import stat
@@ -17,6 +19,7 @@ import pytest
 from atd import records
 from atd.errors import Busy, StorageFault
 from atd_daemon.catalog import Catalog
+from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.place import filesystem_of, refuse_network
 from atd_daemon.catalog.schema import STEPS, VERSION
 
@@ -234,13 +237,33 @@ def test_readers_see_whole_transactions_while_another_thread_writes(shelf):
     for thread in threads:
         thread.start()
     shelf.snapshot(alice)
-    time.sleep(0.05)
+    deadline = time.monotonic() + 10
+    while "b" not in seen and not errors and time.monotonic() < deadline:
+        time.sleep(0.001)
     stop.set()
     for thread in threads:
         thread.join()
     assert errors == []
     assert seen <= {"a", "b"}
     assert "b" in seen
+
+
+def test_a_long_look_keeps_nobody_from_a_short_one(open_catalog, tmp_path):
+    open_catalog().close()
+    database = Database(index_file(tmp_path))
+    counted: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def look():
+        with database.read() as db:
+            counted.put(db.execute("SELECT count(*) FROM records").fetchone()[0])
+
+    with contextlib.closing(database), database.read():
+        threads = [threading.Thread(target=look) for _ in range(6)]  # more than are kept open
+        for thread in threads:
+            thread.start()
+        assert [counted.get(timeout=10) for _ in threads] == [0] * len(threads)
+        for thread in threads:
+            thread.join()
 
 
 def test_writers_of_several_threads_wait_for_each_other(shelf):

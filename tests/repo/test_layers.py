@@ -57,10 +57,14 @@ ARROWS: dict[str, list[str]] = {
     "atd.__main__": ["atd.cli"],
     "atd": [*LIBRARY, "atd.dataset", "atd.publishing"],
     "atd_daemon.config": [*ASKING],
+    "atd_daemon.sqlite": [],
     "atd_daemon.network": [*LIBRARY, "atd", "atd_daemon.config", "atd_daemon.network"],
-    "atd_daemon.catalog": [*RECORDS, "atd_daemon.catalog", "atd_daemon.config"],
+    "atd_daemon.catalog": [
+        *RECORDS,
+        *(f"atd_daemon.{room}" for room in ("catalog", "config", "sqlite")),
+    ],
     "atd_daemon.store": [*RECORDS, "atd_daemon.store", "atd_daemon.network", "atd_daemon.config"],
-    "atd_daemon.host": [*RECORDS, "atd", "atd_daemon.host"],
+    "atd_daemon.host": [*RECORDS, "atd", "atd_daemon.host", "atd_daemon.sqlite"],
     "atd_daemon.sync": [
         *LIBRARY,
         *(f"atd_daemon.{room}" for room in ("config", "network", "catalog", "store", "sync")),
@@ -69,7 +73,7 @@ ARROWS: dict[str, list[str]] = {
         *LIBRARY,
         *(
             f"atd_daemon.{room}"
-            for room in ("config", "network", "catalog", "store", "sync", "publishing")
+            for room in ("config", "sqlite", "network", "catalog", "store", "sync", "publishing")
         ),
     ],
     "atd_daemon": [*LIBRARY, "atd", "atd_daemon"],
@@ -93,7 +97,7 @@ DOORS: dict[str, list[str]] = {
     # The demo alters a host's database behind its back, as a burglar would.
     "sqlite3": [
         "atd_daemon.demo",
-        *(f"atd_daemon.{room}" for room in ("catalog", "store", "publishing", "host")),
+        *(f"atd_daemon.{room}" for room in ("sqlite", "catalog", "publishing.journal", "host")),
     ],
     "botocore": ["atd.s3"],
     "dnslib": ["atd_daemon.demo"],

@@ -1,8 +1,8 @@
 """Opening the index file, and running transactions in it.
 
-Two connections to one file in WAL mode: one writes, one reads, each behind a lock of its own. So
-the catalog may be called from any thread, a long write (a publisher's whole repository) holds up
-other writers but no reader, and what is read is always the state between two transactions.
+One connection writes, behind a lock; others read, in WAL mode. So the catalog may be called from
+any thread, a long write (a publisher's whole repository) holds up other writers but no reader, a
+long look holds up nobody, and what is read is always the state between two transactions.
 
 A file that is damaged is never used and never deleted: it is renamed, so that it can be looked at,
 and the next start begins with an empty index, which fills again from the network.
@@ -23,6 +23,7 @@ from typing import Final
 from atd.errors import AtdError, Busy, StorageFault
 from atd_daemon.catalog.place import refuse_network
 from atd_daemon.catalog.schema import APPLICATION_ID, VERSION
+from atd_daemon.sqlite import Readers, transaction
 
 REBUILD: Final = (
     "run the same command again: an empty index is made, and fills again from the network"
@@ -49,7 +50,8 @@ class Database:
         self.path = path
         self._suspect = path.with_name(f"{path.name}.suspect")
         self._write_lock = threading.RLock()
-        self._read_lock = threading.RLock()
+        self._readers = Readers(lambda: _connect(path, query_only=True))
+        self._in_use = False
         refuse_network(path.parent)
         with self._speaking():
             _create(path)
@@ -57,34 +59,22 @@ class Database:
             self._writer = _connect(path)
             try:
                 self._examine(due)
-                self._reader = _connect(path)
-                self._reader.execute("PRAGMA query_only = ON")
             except BaseException:
                 self._writer.close()
                 raise
+        self._in_use = True
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it, or, if anything is raised inside, nothing of it."""
-        with self._write_lock, self._speaking():
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        with self._write_lock, self._speaking(), transaction(self._writer) as db:
+            yield db
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """One view: everything read inside is of the same moment."""
-        with self._read_lock, self._speaking():
-            self._reader.execute("BEGIN")
-            try:
-                yield self._reader
-            finally:
-                self._reader.execute("COMMIT")
+        with self._speaking(), self._readers.view() as db:
+            yield db
 
     def size_bytes(self) -> int:
         """What the index takes on disk."""
@@ -96,8 +86,8 @@ class Database:
 
     def close(self) -> None:
         """Close the file; the last one to do so folds the write-ahead log into it."""
-        with self._write_lock, self._read_lock:
-            self._reader.close()
+        with self._write_lock:
+            self._readers.close()
             self._writer.close()
 
     def _check_due(self) -> bool:
@@ -153,7 +143,7 @@ class Database:
         damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         if not damaged and not str(error).startswith("malformed"):
             return StorageFault(f"cannot use the index {self.path}: {error}")
-        if hasattr(self, "_reader"):  # in use: the next start looks at it closely
+        if self._in_use:  # the next start looks at it closely
             self._suspect.touch()
             return StorageFault(
                 f"the index {self.path} is damaged ({error})", next_step=f"stop atd, then {REBUILD}"
@@ -172,7 +162,7 @@ def _create(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -180,6 +170,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     # In WAL mode this never damages the file; a power cut may undo the last moments of an index
     # that can be rebuilt, and no write waits for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")
+    if query_only:
+        connection.execute("PRAGMA query_only = ON")
     return connection
 
 

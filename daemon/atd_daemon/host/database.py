@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from atd.errors import StorageFault
+from atd_daemon.sqlite import Readers, transaction
 
 Connection: TypeAlias = sqlite3.Connection
 
 _VERSION: Final = 1
-_KEPT_READERS: Final = 4
 
 _SCHEMA: Final = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -67,9 +67,7 @@ class Database:
         """
         self.path = path
         self._lock = threading.Lock()
-        self._readers: list[Connection] = []
-        self._pool_lock = threading.Lock()
-        self._closed = False
+        self._readers = Readers(self._connect)
         with self._faults():
             self._writer = self._connect()
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -104,28 +102,14 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that changes things: kept if the block ends, undone if it raises."""
-        with self._lock, self._faults():
-            connection = self._writer
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self._lock, self._faults(), transaction(self._writer) as connection:
+            yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot: what it reads belongs to one state of the account."""
-        with self._faults():
-            connection = self._take_reader()
-            try:
-                connection.execute("BEGIN")
-                yield connection
-            finally:
-                connection.execute("ROLLBACK")
-                self._give_back(connection)
+        with self._faults(), self._readers.view() as connection:
+            yield connection
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy to ``path`` (SQLite's backup API) while others go on working."""
@@ -138,11 +122,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; readers still out are closed when they come back."""
-        with self._lock, self._pool_lock, self._faults():
-            self._closed = True
-            for connection in (*self._readers, self._writer):
-                connection.close()
-            self._readers.clear()
+        with self._lock, self._faults():
+            self._readers.close()
+            self._writer.close()
 
     def _connect(self) -> Connection:
         # ``mode=rw``: a missing file is an error, never an empty database.
@@ -156,21 +138,6 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
-
-    def _take_reader(self) -> Connection:
-        with self._pool_lock:
-            if self._closed:
-                raise StorageFault("the host is shutting down")
-            if self._readers:
-                return self._readers.pop()
-        return self._connect()
-
-    def _give_back(self, connection: Connection) -> None:
-        with self._pool_lock:
-            if not self._closed and len(self._readers) < _KEPT_READERS:
-                self._readers.append(connection)
-                return
-        connection.close()
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

@@ -34,6 +34,7 @@ from atd.records import BlobRef, StrongRef
 from atd_daemon.catalog.place import refuse_network
 from atd_daemon.publishing.batches import Action, Write
 from atd_daemon.publishing.holders import Holder
+from atd_daemon.sqlite import transaction
 
 _APPLICATION_ID: Final = 0x6174646A  # "atdj"
 _VERSION: Final = 1
@@ -343,15 +344,8 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._speaking():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._speaking(), transaction(self._db) as db:
+            yield db
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
