@@ -39,6 +39,7 @@ from atd_daemon.sqlite import transaction
 _APPLICATION_ID: Final = 0x6174646A  # "atdj"
 _VERSION: Final = 1
 _BUSY_MS: Final = 10_000
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _TABLES: Final = """
 CREATE TABLE publications (
@@ -353,7 +354,14 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageFault(f"the publication journal {self.path}: {error}") from error
+            damaged = getattr(error, "sqlite_errorcode", None) in _DAMAGED
+            raise StorageFault(
+                f"the publication journal {self.path}: {error}",
+                next_step=f"move it away: mv {self.path} {self.path}.damaged (a publication that "
+                "was interrupted begins anew)"
+                if damaged
+                else None,
+            ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
