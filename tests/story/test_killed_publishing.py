@@ -11,6 +11,7 @@ import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,30 @@ def command(folder: Path, name: str, number: int) -> list[str]:
     return ["publish", str(path), "--name", name, "--yes", "--shard-size", "65536"]
 
 
+@dataclass
+class Course:
+    """When a publication begins at the daemon, and when it is over, in seconds from its start.
+
+    Measured at an undisturbed one, and again at each that was over before it could be killed.
+    """
+
+    begun: float
+    over: float
+
+    def wait(self, process: subprocess.Popen[str], share: float) -> bool:
+        """Wait for ``share`` of the time that it takes; whether it still runs then."""
+        started = time.monotonic()
+        moment = self.begun + (self.over - self.begun) * share
+        while process.poll() is None:
+            if time.monotonic() - started > moment:
+                return True
+            time.sleep(0.005)
+        self.over = max(time.monotonic() - started, self.begun)
+        return False
+
+
 @pytest.fixture(scope="module")
-def course(alice: Person, desk: Path) -> tuple[float, float]:
-    """An undisturbed publication: when it begins at the daemon, and when it is over, in seconds."""
+def course(alice: Person, desk: Path) -> Course:
     started = time.monotonic()
     process = alice.start(*command(desk, "rehearsal", 0))
     while not alice.staged:
@@ -57,16 +79,15 @@ def course(alice: Person, desk: Path) -> tuple[float, float]:
     begun = time.monotonic()
     process.communicate()
     assert process.returncode == 0
-    return begun - started, time.monotonic() - started
+    return Course(begun - started, time.monotonic() - started)
 
 
-def moments(begun: float, over: float) -> Iterator[float]:
-    """Seconds after the start: a random moment of each of so many equal spans, shuffled."""
-    draw = random.Random(SEED)
+def shares(seed: int) -> Iterator[float]:
+    """A random point of each of so many equal spans from 0 to 1, in a random order; and again."""
+    draw = random.Random(seed)
     while True:
-        spans = list(range(KILLS))
-        draw.shuffle(spans)
-        yield from (begun + (over - begun) * (span + draw.random()) / KILLS for span in spans)
+        for span in draw.sample(range(KILLS), KILLS):
+            yield (span + draw.random()) / KILLS
 
 
 Kill = Callable[[Person, "subprocess.Popen[str]"], None]
@@ -91,16 +112,15 @@ def test_killed_and_run_again_every_release_is_there_once(
     alice: Person,
     bob: Person,
     desk: Path,
-    course: tuple[float, float],
+    course: Course,
     name: str,
     kill: Kill,
     codes: set[int],
 ) -> None:
-    when, killed, number = moments(*course), 0, 0
+    when, killed, number = shares(SEED), 0, 0
     for _ in range(ATTEMPTS):
         process = alice.start(*command(desk, name, number))
-        time.sleep(next(when))
-        was_running = process.poll() is None
+        was_running = course.wait(process, next(when))
         if was_running:
             kill(alice, process)
         _, err = process.communicate()
