@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
+HEAVY  := .venv-heavy
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
@@ -33,6 +34,16 @@ test: $(VENV)/.dev ## the test suite, with the reference PDS and PLC directory
 	$(BIN)/python tests/reference/install.py
 	ATD_REQUIRE_REFERENCE=1 $(PYTEST)
 
+.PHONY: test-heavy
+test-heavy: $(HEAVY)/.ready ## the doors to large libraries: polars, datasets, grain (own environment)
+	$(HEAVY)/bin/python -m pytest tests/heavy
+
+$(HEAVY)/.ready: pyproject.toml
+	test -x $(HEAVY)/bin/python || $(PYTHON) -m venv $(HEAVY)
+	$(HEAVY)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(HEAVY)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo,parquet,s3,polars,hf]' --group dev --group heavy
+	@touch $@
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -45,4 +56,4 @@ bench: $(VENV)/.dev ## the benchmarks: ratios against a peer in the same run
 
 .PHONY: clean
 clean: ## remove what make installed and what tests left
-	rm -rf $(VENV) tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY) tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

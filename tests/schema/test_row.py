@@ -72,3 +72,8 @@ def test_a_row_shows_itself_briefly_and_harmlessly() -> None:
     assert shown.startswith("Row(image=uint8[2, 3], label=1 ('cat'), text='\\x1b[31mxxx")
     assert shown.endswith("many=[0, … (100)])")
     assert len(shown) < 200
+
+
+def test_a_row_can_be_rebuilt_from_its_items() -> None:
+    row = Row({"a": 1, "b": np.zeros(2)})
+    assert Row((name, value) for name, value in row.items()) == row

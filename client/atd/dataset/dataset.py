@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Generic, TypeVar, cast, overload
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 
@@ -27,6 +28,12 @@ from atd.errors import LocalError
 from atd.schema.fields import Schema
 from atd.schema.resolve import resolve
 from atd.schema.row import Row
+
+if TYPE_CHECKING:
+    from atd.dataset.arrow_door import Reader, Table
+    from atd.dataset.hf_door import HfDataset
+    from atd.dataset.pandas_door import PandasFrame
+    from atd.dataset.polars_door import PolarsFrame
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -310,6 +317,34 @@ class Dataset(Generic[T]):
         that webdataset's stages (``.map``, ``.shuffle``, ``.batched`` …) can follow.
         """
         return doors.webdataset_pipeline(self.flow)
+
+    def to_arrow(self) -> Table:
+        """All samples as a ``pyarrow.Table`` in memory; what each kind is there: docs/python.md.
+
+        Raises:
+            LocalError: pyarrow is not installed, or a `map` returned samples without fields.
+        """
+        return doors.arrow_table(self.flow)
+
+    def to_arrow_batches(self, n: int = 1024) -> Reader:
+        """The samples as a stream of Arrow record batches of at most ``n``, in bounded memory."""
+        return doors.arrow_reader(self.flow, n)
+
+    def to_pandas(self) -> PandasFrame:
+        """All samples as a ``pandas.DataFrame``, one row each."""
+        return doors.pandas_frame(self.flow)
+
+    def to_polars(self) -> PolarsFrame:
+        """All samples as a ``polars.DataFrame``, one row each."""
+        return doors.polars_frame(self.flow)
+
+    def to_hf(self, folder: str | PathLike[str] | None = None) -> HfDataset:
+        """All samples as a ``datasets.Dataset`` of Hugging Face, mapped from a file.
+
+        Args:
+            folder: where the Arrow file is written; the cache of ``datasets`` where it is None.
+        """
+        return doors.hf_dataset(self.flow, folder)
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -5,16 +5,47 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from atd.errors import LocalError
+
 if TYPE_CHECKING:
+    from atd.dataset.arrow_door import reader as arrow_reader
+    from atd.dataset.arrow_door import table as arrow_table
+    from atd.dataset.hf_door import dataset as hf_dataset
+    from atd.dataset.pandas_door import frame as pandas_frame
+    from atd.dataset.polars_door import frame as polars_frame
     from atd.dataset.webdataset_door import pipeline as webdataset_pipeline
 
-__all__ = ["webdataset_pipeline"]
+__all__ = [
+    "arrow_reader",
+    "arrow_table",
+    "hf_dataset",
+    "pandas_frame",
+    "polars_frame",
+    "webdataset_pipeline",
+]
 
-_DOORS = {"webdataset_pipeline": ("atd.dataset.webdataset_door", "pipeline")}
+_DOORS = {
+    "arrow_reader": ("atd.dataset.arrow_door", "reader", "arrow"),
+    "arrow_table": ("atd.dataset.arrow_door", "table", "arrow"),
+    "hf_dataset": ("atd.dataset.hf_door", "dataset", "hf"),
+    "pandas_frame": ("atd.dataset.pandas_door", "frame", "pandas"),
+    "polars_frame": ("atd.dataset.polars_door", "frame", "polars"),
+    "webdataset_pipeline": ("atd.dataset.webdataset_door", "pipeline", ""),
+}
+"""Name here: module, name there, and the extra that brings the library (none: always there)."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _DOORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _DOORS[name]
-    return getattr(importlib.import_module(module), attribute)
+    module, attribute, extra = _DOORS[name]
+    try:
+        door = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").partition(".")[0] == "atd":
+            raise
+        raise LocalError(
+            f"this needs {error.name}, which is not installed",
+            next_step=f"install it with: pip install 'atd-catalog[{extra}]'",
+        ) from error
+    return getattr(door, attribute)

@@ -6,7 +6,7 @@ decoded and checked before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ class Row(Mapping[str, Any]):
     __slots__ = ("_Row__fields",)
     __fields: dict[str, Any]
 
-    def __init__(self, fields: dict[str, Any]) -> None:
-        object.__setattr__(self, "_Row__fields", fields)
+    def __init__(self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        # Libraries that map over nested values (grain, jax) rebuild a mapping from its items.
+        owned = fields if type(fields) is dict else dict(fields)
+        object.__setattr__(self, "_Row__fields", owned)
 
     def __getitem__(self, name: str) -> Any:
         return self.__fields[name]
