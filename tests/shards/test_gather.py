@@ -19,6 +19,7 @@ from atd.shards.gather import (
     rows,
     rows_by_hand,
     rows_into,
+    rows_to,
     strided,
 )
 from atd.shards.texts import Texts, string_views, texts_by_hand
@@ -45,6 +46,17 @@ def test_a_row_beyond_the_map_is_an_error_and_no_read() -> None:
     with pytest.raises(IndexError):
         rows(octets, np.array([97], np.int64), 4)
     assert strided(octets, np.array([92, 96, 100], np.int64), 4) is None
+
+
+@pytest.mark.parametrize("width", [1, 16, 5000])
+def test_rows_to_their_places_in_any_order(width: int) -> None:
+    octets: Octets = np.random.default_rng(0).integers(0, 256, 20_000).astype(np.uint8)
+    offsets, places = np.array([7, 0, 7, 12_001], np.int64), np.array([3, 0, 4, 1], np.int64)
+    out, by_hand = np.zeros((6, width), np.uint8), np.zeros((4, width), np.uint8)
+    rows_to(octets, offsets, out, places)
+    rows_by_hand(octets, offsets, by_hand)
+    assert np.array_equal(out[places], by_hand)
+    assert not out[[2, 5]].any()
 
 
 @pytest.mark.parametrize("gap", [0, 7])

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from atd.dataset.cursor import Cursor, check_state, state_of
+from atd.dataset.blocks import Stacker, Uncommon, cut
+from atd.dataset.cursor import Cursor, Reach, check_state, most_in_block, reaches, state_of
 from atd.dataset.flow import Flow
-from atd.errors import LocalError
+from atd.errors import AtdError, LocalError
 from atd.schema.classes import schema_of
 from atd.shards.batch import Batch, Column, collate, column_of
 
@@ -66,6 +67,17 @@ class Batches:
         self._start = self._consumed = check_state(self.flow, state)
 
     def _run(self, start: int) -> Iterator[Any]:
+        if self._collate is None:
+            try:
+                stacker = Stacker(self.flow)
+            except Uncommon:
+                pass
+            else:
+                return self._by_columns(stacker, start)
+        return self._by_samples(start)
+
+    def _by_samples(self, start: int) -> Iterator[Any]:
+        """Batches made of samples, as the user's functions and classes need them."""
         gather = self._collate or _gatherer(self.flow)
         group: list[Any] = []
         cursor: Cursor[Any] = Cursor(self.flow, start)
@@ -78,6 +90,33 @@ class Batches:
         if group and not self.drop_last:
             self._consumed = cursor.consumed
             yield gather(group)
+
+    def _by_columns(self, stacker: Stacker, start: int) -> Iterator[Any]:
+        """Batches cut out of blocks of several, which are put together at once."""
+        total = self.flow.selection.total
+        if self.drop_last:
+            total -= (total - start) % self.n
+        most = 1 if stacker.lazy else most_in_block(self.flow) // self.n
+        for reach in reaches(self.flow, start, total, self.n * max(1, most), self.n):
+            for batch in self._of(reach, stacker):
+                self._consumed += len(batch)
+                yield batch
+
+    def _of(self, reach: Reach, stacker: Stacker) -> Iterator[Batch]:
+        """The batches of a reach; one by one if not all of it can be had together."""
+        count = len(reach.rows)
+        try:
+            columns = stacker(reach.block())
+        except (Uncommon, AtdError):
+            if count > self.n:
+                for begin in range(0, count, self.n):
+                    yield from self._of(reach.part(begin, min(begin + self.n, count)), stacker)
+            else:
+                samples = list(map(self.flow.reading, reach.decoded()))
+                yield collate(samples, self.flow.schema)
+            return
+        for begin in range(0, count, self.n):
+            yield cut(columns, begin, min(begin + self.n, count))
 
     def __repr__(self) -> str:
         return f"Batches of {self.n} of {self.flow}"

@@ -10,73 +10,212 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain, pairwise
+from operator import length_hint
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
+from atd.dataset.blocks import Block, Maker, Uncommon, pieces_of
 from atd.dataset.flow import Flow
 from atd.dataset.order import Indices
-from atd.dataset.shelf import Shelf
+from atd.dataset.shelf import shelf_of
 from atd.dataset.stages import DROPPED, through
 from atd.errors import LocalError
 
 T = TypeVar("T")
 
 FORMAT: Final = 1
-CHUNK: Final = 512
-"""Positions looked up at once; shards of the next chunk are fetched while this one is read."""
+CHUNK: Final = 8192
+"""Positions looked up at once; their shards are fetched while the first of them are read."""
+
+_BLOCK_BYTES: Final = 1 << 20
+_FIRST: Final = 64
+_MIXED: Final = 16
+"""Fewer samples than this from a shard before another comes: shards are mixed."""
 
 
 class Cursor(Generic[T]):
-    """An iteration under way. ``consumed`` is the position after the last sample it gave."""
+    """An iteration under way.
+
+    Iterating it gives a bare iterator that shares its position: plain samples then come out of a C
+    loop, without a frame of Python for each. ``next(cursor)`` gives the same samples.
+    """
 
     def __init__(self, flow: Flow, start: int) -> None:
-        self.consumed = start
         self._flow = flow
-        self._samples = self._run(start)
+        self._end = start
+        self._left: Any = iter(())
+        self._samples: Iterator[T] = chain.from_iterable(self._run(start))
 
-    def __iter__(self) -> Cursor[T]:
-        return self
+    @property
+    def consumed(self) -> int:
+        """The position after the last sample it gave."""
+        return self._end - length_hint(self._left)
+
+    def __iter__(self) -> Iterator[T]:
+        return self._samples
 
     def __next__(self) -> T:
-        position, sample = next(self._samples)
-        self.consumed = position + 1
-        return sample
+        return next(self._samples)
 
     def state_dict(self) -> dict[str, Any]:
         """Where this iteration stands; see `Dataset.load_state_dict`."""
         return state_of(self._flow, self.consumed)
 
-    def _run(self, start: int) -> Iterator[tuple[int, T]]:
-        positions = np.arange(start, self._flow.selection.total, dtype=np.int64)
-        yield from read_at(self._flow, positions)
-        self.consumed = self._flow.selection.total
+    def _run(self, start: int) -> Iterator[Iterator[T]]:
+        """Iterators over the samples, one after the other."""
+        flow = self._flow
+        maker = Maker(flow)
+        for reach in reaches(flow, start, flow.selection.total):
+            if maker.eager and not flow.stages:
+                try:
+                    samples, left = maker.driven(reach.block())
+                except Uncommon:
+                    pass
+                else:
+                    self._end, self._left = reach.stop, left
+                    yield samples
+                    continue
+            yield self._counted(reach, maker)
+            if self._end != reach.stop:
+                # It ended by an error: whoever caught that and asks on gets no later sample.
+                return
+
+    def _counted(self, reach: Reach, maker: Maker) -> Iterator[T]:
+        """The samples of a reach, with its position kept after each."""
+        self._end, self._left = reach.start, iter(())
+        for position, sample in enumerate(reach.samples(maker), reach.start + 1):
+            made = through(self._flow.stages, sample)
+            if made is not DROPPED:
+                self._end = position
+                yield made
+        self._end = reach.stop
+
+
+class Reach:
+    """Neighbouring positions of a flow, and their samples by columns or one by one."""
+
+    def __init__(self, flow: Flow, start: int, shards: Indices, rows: Indices) -> None:
+        self.flow = flow
+        self.start = start
+        self.stop = start + len(rows)
+        self.shards = shards
+        self.rows = rows
+
+    def block(self) -> Block:
+        """All samples at once.
+
+        Raises:
+            Uncommon: they cannot be had so.
+        """
+        shelf = shelf_of(self.flow.source)
+        return Block(shelf, pieces_of(self.shards, self.rows), len(self.rows))
+
+    def samples(self, maker: Maker) -> Iterator[Any]:
+        """Each sample as the flow reads it, before its stages."""
+        try:
+            return maker.samples(self.block())
+        except Uncommon:
+            return map(self.flow.reading, self.decoded())
+
+    def decoded(self) -> Iterator[dict[str, Any]]:
+        """Each sample as the strict reader has it."""
+        shelf, names = shelf_of(self.flow.source), self.flow.reading.names
+        for number, row in zip(self.shards.tolist(), self.rows.tolist(), strict=True):
+            yield shelf.shard(number).sample(row, names)
+
+    def part(self, begin: int, end: int) -> Reach:
+        """The positions ``begin`` to ``end``, counted from the first of these."""
+        return Reach(self.flow, self.start + begin, self.shards[begin:end], self.rows[begin:end])
+
+
+def reaches(
+    flow: Flow, start: int, stop: int, most: int | None = None, first: int = _FIRST
+) -> Iterator[Reach]:
+    """The positions of a flow in pieces that are good to read at once.
+
+    The first is small, for an early first sample. The shards of the next are asked for meanwhile.
+
+    Args:
+        most: positions in each; where it is None, as many as are good to read at once, and a piece
+            ends where an ordered flow comes to another shard, which may have to be fetched first.
+        first: positions in the first.
+    """
+    ends = np.cumsum(flow.source.counts, dtype=np.int64)
+    shelf, size = shelf_of(flow.source), most or most_in_block(flow)
+    chunk = size * max(1, CHUNK // size)
+    begin = start
+    while begin < stop:
+        count = min(first if begin == start else chunk, stop - begin)
+        positions = np.arange(begin, begin + count, dtype=np.int64)
+        shards, rows = _located(flow, positions, ends)
+        shelf.expect(dict.fromkeys(shards.tolist()))
+        whole = Reach(flow, begin, shards, rows)
+        for low, high in pairwise([0, *(_joints(shards) if most is None else ()), count]):
+            for at in range(low, high, size):
+                yield whole.part(at, min(at + size, high))
+        begin += count
+
+
+def _joints(shards: Indices) -> list[int]:
+    """Where another shard begins, in an ordered flow; nowhere, in a shuffled one."""
+    changes = np.flatnonzero(np.diff(shards)) + 1
+    ordered = len(changes) * _MIXED < len(shards) and bool((np.diff(shards) >= 0).all())
+    return changes.tolist() if ordered else []
+
+
+def most_in_block(flow: Flow) -> int:
+    """Samples in a block that is good to read at once: about as many as the second cache holds."""
+    source = flow.source
+    size = sum(shard.size for shard in source.shards) // max(1, sum(source.counts))
+    return max(16, min(4096, _BLOCK_BYTES // max(1, size)))
 
 
 def read_at(flow: Flow, positions: Indices) -> Iterator[tuple[int, Any]]:
     """Each of ``positions`` (of the selection) with its sample; filtered ones are left out."""
-    for position, _, _, sample in read_raw(flow, positions):
-        made = through(flow.stages, flow.reading(sample))
-        if made is not DROPPED:
-            yield position, made
+    maker = Maker(flow)
+    ends = np.cumsum(flow.source.counts, dtype=np.int64)
+    most = most_in_block(flow)
+    for begin in range(0, len(positions), most):
+        here = positions[begin : begin + most]
+        reach = Reach(flow, 0, *_located(flow, here, ends))
+        for position, sample in zip(here.tolist(), reach.samples(maker), strict=True):
+            made = through(flow.stages, sample)
+            if made is not DROPPED:
+                yield position, made
+
+
+def sample_at(flow: Flow, position: int) -> Any:
+    """The sample at one position of the selection, with its maps applied."""
+    selection, source = flow.selection, flow.source
+    index = position
+    if len(selection.steps) > 1:
+        index = int(selection.pick(np.array([position], dtype=np.int64))[0])
+    number = 0
+    while index >= source.counts[number]:
+        index -= source.counts[number]
+        number += 1
+    shard = shelf_of(source).shard(number)
+    made = flow.reading(shard.sample(index, flow.reading.names))
+    return through(flow.stages, made)
 
 
 def read_raw(flow: Flow, positions: Indices) -> Iterator[tuple[int, str, int, dict[str, Any]]]:
     """Position, key, shard number and decoded fields of each sample, in the order asked."""
     ends = np.cumsum(flow.source.counts, dtype=np.int64)
-    names = flow.reading.names
-    with Shelf(flow.source) as shelf:
-        ahead = _located(flow, positions[:CHUNK], ends)
-        for begin in range(0, len(positions), CHUNK):
-            shards, rows = ahead
-            here = positions[begin : begin + CHUNK]
-            ahead = _located(flow, positions[begin + CHUNK : begin + 2 * CHUNK], ends)
-            shelf.expect(dict.fromkeys(shards.tolist()) | dict.fromkeys(ahead[0].tolist()))
-            for position, number, row in zip(
-                here.tolist(), shards.tolist(), rows.tolist(), strict=True
-            ):
-                shard = shelf.shard(number)
-                yield position, shard.key(row), number, shard.sample(row, names)
+    names, shelf = flow.reading.names, shelf_of(flow.source)
+    ahead = _located(flow, positions[:CHUNK], ends)
+    for begin in range(0, len(positions), CHUNK):
+        shards, rows = ahead
+        here = positions[begin : begin + CHUNK]
+        ahead = _located(flow, positions[begin + CHUNK : begin + 2 * CHUNK], ends)
+        shelf.expect(dict.fromkeys(shards.tolist()) | dict.fromkeys(ahead[0].tolist()))
+        for position, number, row in zip(
+            here.tolist(), shards.tolist(), rows.tolist(), strict=True
+        ):
+            shard = shelf.shard(number)
+            yield position, shard.key(row), number, shard.sample(row, names)
 
 
 def _located(flow: Flow, positions: Indices, ends: Indices) -> tuple[Indices, Indices]:

@@ -179,7 +179,7 @@ def collate(samples: Sequence[object], schema: Schema) -> Batch:
     columns: dict[str, Column] = {}
     for field in schema:
         if any(field.name in row for row in rows):
-            columns[field.name] = _column(field, [row.get(field.name) for row in rows])
+            columns[field.name] = stacked(field, [row.get(field.name) for row in rows])
     return Batch(columns, len(rows))
 
 
@@ -194,7 +194,8 @@ def _row(sample: object) -> Mapping[str, Any]:
     )
 
 
-def _column(field: fields.Field, values: list[Any]) -> Column:
+def stacked(field: fields.Field, values: list[Any]) -> Column:
+    """The column of a field with these values, one at least."""
     if field.nullable or field.optional:
         return values
     return _stack(field.kind, values)
@@ -243,4 +244,4 @@ def _brief(column: Column) -> str:
     return f"list of {len(column)}" if isinstance(column, list) else repr(column)
 
 
-__all__: Final = ["Batch", "Column", "Labels", "Ragged", "collate", "column_of"]
+__all__: Final = ["Batch", "Column", "Labels", "Ragged", "collate", "column_of", "stacked"]

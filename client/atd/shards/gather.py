@@ -20,6 +20,9 @@ Offsets: TypeAlias = NDArray[np.int64]
 LARGE_ROW: Final = 32 * 1024
 """Bytes of a row from which a loop of slices is as fast as anything."""
 
+_SCATTERED: Final = 4 * 1024
+"""Bytes of a row up to which two copies in C beat one in a loop."""
+
 POOLED: Final = 1 << 20
 """Bytes of a block from which its memory is used again."""
 
@@ -54,6 +57,16 @@ def rows_into(octets: Octets, offsets: Offsets, out: Octets) -> None:
         np.copyto(out, even)
     else:
         rows_by_hand(octets, offsets, out)
+
+
+def rows_to(octets: Octets, offsets: Offsets, out: Octets, places: Offsets) -> None:
+    """Row ``i`` to row ``places[i]`` of ``out`` (m, width), which is contiguous."""
+    width = out.shape[1]
+    if width < _SCATTERED:
+        out.view(f"V{width}")[places, 0] = windows(octets, width)[offsets]
+        return
+    for place, offset in zip(places.tolist(), offsets.tolist(), strict=True):
+        out[place] = octets[offset : offset + width]
 
 
 def rows_by_hand(octets: Octets, offsets: Offsets, out: Octets) -> None:

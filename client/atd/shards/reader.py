@@ -156,6 +156,25 @@ class ShardFile:
                 _place(sample[name], f"{self.name}: sample {self.key(i)}: field {name}")
         return sample
 
+    def value(self, i: int, name: str) -> Any:
+        """One field of sample ``i``, from the columns where they have it.
+
+        Raises:
+            ShardError: the field, or the structure of the sample around it, does not fit the
+                schema; says what and where.
+        """
+        columns = self.columns
+        row = -1 if columns is None else i if columns.row is None else int(columns.row[i])
+        if columns is None or row < 0:
+            return self.sample(i, (name,)).get(name)
+        try:
+            value = columns.by_name[name].get(row)
+        except (Unfit, UnicodeDecodeError):
+            return self.sample(i, (name,))[name]
+        if name in self._media:
+            _place(value, f"{self.name}: sample {self.key(i)}: field {name}")
+        return value
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self.sample(i) for i in range(len(self)))
 

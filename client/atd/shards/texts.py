@@ -4,8 +4,8 @@ Belongs here: from spans of UTF-8 in a map to a list of ``str``. Two ways, which
 
 - `texts_by_hand` slices and decodes one by one: about 150 ns a string of 20 characters;
 - through an Arrow array of ``string_view``, 16 bytes a string that numpy fills in and that point
-  into the map, whose conversion to a list runs in C++: half of that or less. pyarrow is no dependency; it
-  is used where it is installed, once enough strings were read to be worth its import.
+  into the map, whose conversion to a list runs in C++: half of that or less. pyarrow is no
+  dependency; it is used where it is installed, once so many strings were read that it pays.
 
 Both decode strictly. The layout of a view is that of the Arrow columnar format, 1.4: int32 length,
 then up to 12 bytes of text, or 4 bytes of it, int32 buffer number and int32 offset.
