@@ -27,13 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from atd.disk import storing, sync_folder
 from atd.errors import AtdError, BadSource, DigestMismatch, LexiconError, LocalError, StorageFault
 from atd.names import MAX_INTEGER, check_name, check_relative, check_split
 from atd.protocol.cbor import RAW, Cid
 from atd.protocol.syntax import quote
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
-from atd.shards.disk import storing, sync_folder
 
 FILE_NAME: Final = "atd.json"
 

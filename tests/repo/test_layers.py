@@ -20,7 +20,7 @@ SOURCES = {
     "atd_daemon": ROOT / "daemon" / "atd_daemon",
 }
 
-BASE = ["atd.errors", "atd.names"]
+BASE = ["atd.errors", "atd.disk", "atd.names"]
 # What a schema is in a record: the light half of atd.schema.
 FIELDS = [*BASE, "atd.protocol.syntax", *(f"atd.schema.{m}" for m in ("fields", "kinds", "limits"))]
 RECORDS = [*FIELDS, "atd.protocol", "atd.records", "atd.lexicon_files"]
@@ -35,6 +35,7 @@ LIBRARY = [*SHARDS, *ASKING, "atd.service", "atd.s3"]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
+    "atd.disk": ["atd.errors"],
     "atd.names": ["atd.errors", "atd.protocol.syntax"],
     "atd.protocol": ["atd.errors"],
     "atd.schema.fields": FIELDS,
@@ -89,14 +90,7 @@ DOORS: dict[str, list[str]] = {
     "PIL": ["atd.shards.pillow", "atd_daemon.demo"],
     "msgpack": ["atd.shards.codec"],
     "webdataset": ["atd.dataset.webdataset_door"],
-    "pyarrow": [
-        "atd.publishing.sources.parquet",
-        *(f"atd.dataset.{door}" for door in ("arrow_columns", "arrow_door", "hf_door")),
-        "atd.dataset.pandas_door",
-    ],
-    "pandas": ["atd.dataset.pandas_door"],
-    "polars": ["atd.dataset.polars_door"],
-    "datasets": ["atd.dataset.hf_door"],
+    "pyarrow": ["atd.publishing.sources.parquet"],
     "typer": ["atd.cli"],
     "aiohttp": [f"atd_daemon.{room}" for room in ("network.transport", "server", "host", "main")],
     "dns": ["atd_daemon.network.names"],

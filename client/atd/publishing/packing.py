@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from atd.disk import storing
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.manifest import FILE_NAME, Manifest, ManifestShard
 from atd.publishing.sources.opening import open_source
@@ -24,7 +25,6 @@ from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
 from atd.service import OnProgress
 from atd.shards import cut
-from atd.shards.disk import storing
 from atd.shards.layout import default_layout
 from atd.shards.writer import ShardInfo
 

@@ -34,11 +34,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
+from atd.disk import storing
 from atd.errors import TooLarge
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
 from atd.shards import tar
-from atd.shards.disk import storing
 from atd.shards.keys import check_key, key_digest
 from atd.shards.layout import SampleWriter, Stored
 from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from atd.disk import storing, sync_folder
 from atd.errors import BadSource
 from atd.protocol.cbor import RAW, Cid
 from atd.records import Layout
 from atd.schema.fields import Schema
 from atd.shards import tar
-from atd.shards.disk import storing, sync_folder
 from atd.shards.layout import SampleWriter, Stored
 
 _CHUNK: Final = 1 << 20

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from atd.disk import sync_folder
 from atd.errors import StorageFault
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import Tid
@@ -147,7 +148,7 @@ class BlobStore:
         try:
             target.parent.mkdir(mode=0o700, exist_ok=True)
             source.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise StorageFault(f"{target} cannot be written: {error.strerror}") from None
 
@@ -270,11 +271,3 @@ def _check(db: Connection, blob: BlobUse) -> None:
         raise Refusal("InvalidMimeType", f"Blob {blob.cid} was uploaded as {mime}, not {blob.mime}")
     if blob.size != size:
         raise Refusal("InvalidSize", f"Blob {blob.cid} has {size} bytes, not {blob.size}")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from atd.disk import sync_folder
 from atd.errors import Busy, Conflict, InvalidSyntax, LocalError, StorageFault
 from atd.protocol.syntax import Handle
 from atd_daemon.host.account import KEYS, Account, AccountStatus, Clock
@@ -237,9 +238,7 @@ class Host:
             if target.exists():
                 raise Conflict(f"{target} exists already; nothing was written")
             filled.rename(target)
-            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(handle)
-            os.close(handle)
+            sync_folder(self.folder)
         except OSError as error:
             raise StorageFault(f"{target} cannot be made: {error.strerror}") from None
         account = Account(target, self.limits, self.clock)

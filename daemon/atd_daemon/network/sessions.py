@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from atd.disk import sync_folder
 from atd.errors import AtdError, StorageFault
 from atd.protocol.identity import parse_origin
 from atd.protocol.syntax import Did, Handle
@@ -93,7 +94,7 @@ class SessionFile:
                 file.flush()
                 os.fsync(descriptor)
             os.replace(beside, self._file)
-            _sync_folder(self._file.parent)
+            sync_folder(self._file.parent)
         except OSError as error:
             raise StorageFault(f"cannot write {self._file}: {error.strerror}") from error
         self._sessions = sessions
@@ -113,11 +114,3 @@ def _parse(table: Any) -> dict[Did, Session]:
         for row in table["accounts"]
     ]
     return {session.did: session for session in sessions}
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from atd.disk import sync_folder
 from atd.errors import InvalidSyntax, StorageFault
 from atd.protocol.cbor import Cid
 from atd_daemon.store.sources import Source, source_mark
@@ -142,15 +143,6 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in ``folder`` to the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -12,10 +12,10 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from atd.disk import storing, sync_folder
 from atd.errors import DigestMismatch
 from atd.manifest import Manifest, ManifestShard, hash_shard
 from atd.records import BlobRef, ShardEntry, ShardPart
-from atd.shards.disk import storing, sync_folder
 from atd_daemon.network.fetch import Fetcher
 from atd_daemon.publishing.destinations.base import Placed, Staged, based, probe
 

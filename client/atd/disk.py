@@ -1,4 +1,4 @@
-"""What the disk refuses, and what it must not forget. No numpy: manifests are read without it."""
+"""What the disk refuses, and what it must not forget. Light: every room may import it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut, as far as its file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make the names in ``folder`` survive a power cut, as far as its file system can.
+
+    Raises:
+        OSError: it cannot be opened, or the disk does not take it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
