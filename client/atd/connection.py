@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from atd import __version__, api
-from atd.errors import DaemonAway, DaemonError, DaemonMismatch
+from atd.errors import AtdError, DaemonAway, DaemonError, DaemonMismatch
 from atd.launch import start_daemon
 from atd.settings import Settings
 
@@ -148,7 +148,7 @@ class Connection:
             answer = line.getresponse()
             self._check(answer)
             if answer.status >= 300:
-                raise api.error_from_wire(_object(answer.read()))
+                raise self._refusal(_object(answer.read()))
             yield answer
         except TimeoutError:
             raise DaemonError(f"the daemon gave no sign of life for {timeout_s:.0f} s") from None
@@ -214,6 +214,25 @@ class Connection:
         if self.settings.offline:
             headers[api.OFFLINE_HEADER] = "1"
         return headers
+
+    def _refusal(self, said: Mapping[str, Any]) -> AtdError:
+        """The error that the daemon answered; one about settings says which of them differ."""
+        error = api.error_from_wire(said)
+        if not isinstance(error, DaemonMismatch):
+            return error
+        try:
+            theirs = json.loads(self.settings.daemon_file.read_text("utf-8"))["values"]
+            ours = self.settings.shared()
+            differ = [
+                f"{name} is {theirs[name] or 'not set'} there, {ours[name] or 'not set'} here"
+                for name in ours
+                if theirs[name] != ours[name]
+            ]
+        except (OSError, ValueError, KeyError, TypeError):
+            return error  # it says nothing of itself, or is of a version that says it otherwise
+        if not differ:
+            return error
+        return DaemonMismatch(f"{error.message}: {'; '.join(differ)}", next_step=error.next_step)
 
     def _check(self, answer: http.client.HTTPResponse) -> None:
         """Refuse an answer that is not from atd's daemon. (Which daemon, it says itself.)"""

@@ -211,11 +211,13 @@ class Settings:
         A client and a daemon that differ here must not be mixed. ``offline`` is left out: it is
         the client's, and travels with each request.
         """
-        said: dict[str, Any] = {knob.name: getattr(self, knob.name) for knob in KNOBS}
-        said["allow_hosts"] = sorted(self.allow_hosts)
-        del said["offline"]
-        said["folders"] = [str(self.config_dir), str(self.state_dir), str(self.cache_dir)]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+        said = json.dumps(self.shared(), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+    def shared(self) -> dict[str, str]:
+        """What a client and its daemon must agree in, as text; `digest` is of it."""
+        own = {"offline", "run_dir", "socket_path"}
+        return {row.name: row.value for row in self.described() if row.name not in own}
 
     def child_environ(self) -> dict[str, str]:
         """The environment of a daemon that is to have these settings.

@@ -154,6 +154,7 @@ def announced(settings: Settings) -> Iterator[datetime]:
         "pid": os.getpid(),
         "socket": str(settings.socket_path),
         "settings": settings.digest(),
+        "values": settings.shared(),
         "startedAt": spell_datetime(started_at),
     }
     write_private(settings.daemon_file, json.dumps(said, indent=2) + "\n")
