@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
+TORCH  := .venv-torch
 HEAVY  := .venv-heavy
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -44,6 +45,16 @@ $(HEAVY)/.ready: pyproject.toml
 	$(HEAVY)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo,parquet,s3,polars,hf]' --group dev --group heavy
 	@touch $@
 
+.PHONY: test-torch
+test-torch: $(TORCH)/.ready ## training with torch and torchdata (own environment)
+	$(TORCH)/bin/python -m pytest --confcutdir=tests/training tests/training
+
+$(TORCH)/.ready: pyproject.toml
+	test -x $(TORCH)/bin/python || $(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -e . --group torch-test
+	@touch $@
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -56,4 +67,4 @@ bench: $(VENV)/.dev ## the benchmarks: ratios against a peer in the same run
 
 .PHONY: clean
 clean: ## remove what make installed and what tests left
-	rm -rf $(VENV) $(HEAVY) tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY) $(TORCH) tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

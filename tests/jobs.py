@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -54,3 +55,9 @@ def slowly(sample: Any) -> Any:
 
 def process(sample: Any) -> int:
     return os.getpid()
+
+
+def as_tensor(sample: Any) -> dict[str, Any]:
+    torch = sys.modules["torch"]
+    veins = torch.from_numpy(sample.veins.copy())
+    return {"x": veins, "note": sample.note}

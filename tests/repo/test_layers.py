@@ -98,6 +98,7 @@ DOORS: dict[str, list[str]] = {
     "pandas": ["atd.dataset.pandas_door"],
     "polars": ["atd.dataset.polars_door"],
     "datasets": ["atd.dataset.hf_door"],
+    "torch": ["atd.dataset.torch_door"],
     "typer": ["atd.cli"],
     "aiohttp": [f"atd_daemon.{room}" for room in ("network.transport", "server", "host", "main")],
     "dns": ["atd_daemon.network.names"],

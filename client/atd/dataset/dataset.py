@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from atd.dataset.hf_door import HfDataset
     from atd.dataset.pandas_door import PandasFrame
     from atd.dataset.polars_door import PolarsFrame
+    from atd.dataset.torch_door import TorchBatches
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -345,6 +346,40 @@ class Dataset(Generic[T]):
             folder: where the Arrow file is written; the cache of ``datasets`` where it is None.
         """
         return doors.hf_dataset(self.flow, folder)
+
+    def torch(
+        self,
+        batch_size: int,
+        *,
+        rank: int | None = None,
+        world: int | None = None,
+        tail: str = "drop",
+        collate: Collate | None = None,
+    ) -> TorchBatches:
+        """The batches of `loader` as tensors, as an ``IterableDataset`` of torch.
+
+        ::
+
+            batches = ds.shuffled(seed=0).torch(256)
+            for batch in DataLoader(batches, batch_size=None, num_workers=4):
+                batch["image"]
+
+        A batch is a dict of tensors, `RaggedTensor` where shapes differ, and lists. The order is
+        that of `loader` for any number of workers, forked or spawned. ``set_epoch`` also reaches
+        persistent workers. With torchdata's ``StatefulDataLoader`` it resumes exactly on as many
+        workers; with a plain ``DataLoader``, on any number of ranks and workers, by
+        ``batches.state_dict(consumed=…)`` and ``batches.load_state_dict``.
+
+        Args:
+            batch_size: samples in a *global* batch, of all ranks together.
+            rank, world: which slice of each; where they are None, what torch.distributed says when
+                iteration begins, or all of it where that does not run.
+            tail, collate: as for `loader`.
+
+        Raises:
+            LocalError: torch is not installed, or the batch size cannot be sliced.
+        """
+        return doors.torch_batches(self.flow, batch_size, rank, world, tail, collate)
 
     # -- inside -----------------------------------------------------------------------------
 

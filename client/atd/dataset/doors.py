@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atd.dataset.hf_door import dataset as hf_dataset
     from atd.dataset.pandas_door import frame as pandas_frame
     from atd.dataset.polars_door import frame as polars_frame
+    from atd.dataset.torch_door import batches as torch_batches
     from atd.dataset.webdataset_door import pipeline as webdataset_pipeline
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "hf_dataset",
     "pandas_frame",
     "polars_frame",
+    "torch_batches",
     "webdataset_pipeline",
 ]
 
@@ -30,6 +32,7 @@ _DOORS = {
     "hf_dataset": ("atd.dataset.hf_door", "dataset", "hf"),
     "pandas_frame": ("atd.dataset.pandas_door", "frame", "pandas"),
     "polars_frame": ("atd.dataset.polars_door", "frame", "polars"),
+    "torch_batches": ("atd.dataset.torch_door", "batches", "torch"),
     "webdataset_pipeline": ("atd.dataset.webdataset_door", "pipeline", ""),
 }
 """Name here: module, name there, and the extra that brings the library (none: always there)."""
