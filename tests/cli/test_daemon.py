@@ -129,8 +129,7 @@ def test_a_daemon_that_is_killed_while_it_works(town: Town, stranger: Person) ->
 
 def test_a_host_whose_port_is_taken_is_said_and_the_rest_works(somebody: MakePerson) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+        taken.bind(("127.0.0.1", 0))  # and not listened at: whoever connects is refused
         port = taken.getsockname()[1]
         person = somebody(ATD_HOST_LISTEN=f"127.0.0.1:{port}", ATD_ALLOW_HOSTS=f"localhost:{port}")
         result = person.run("host", "init", f"localhost:{port}", "--handle", "lab.test").done()

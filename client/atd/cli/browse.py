@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import atd
-from atd import service
+from atd import errors, service
 from atd.cli import advice, output
 from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, PreviousKeyOption, RefArgument
@@ -144,10 +144,14 @@ def schema_show(ref: RefArgument, cached: CachedOption = False, json: JsonOption
     """
     with advice.about(ref), asking(ref, quiet=json):
         detail = service.show(ref, refresh=not cached)
+    if detail.python is None:
+        problem = next(iter(detail.raw["problems"]), {})
+        reason = problem.get("reason", "its schema is not known")
+        raise errors.rebuild(problem.get("error", "RecordAbsent"), reason)
     if json:
-        output.emit(detail.raw.get("schema", {}))
+        output.emit(detail.raw["schema"])
     else:
-        output.say(output.clean_lines(detail.python or "no schema is known"))
+        output.say(output.clean_lines(detail.python))
 
 
 def preview(
