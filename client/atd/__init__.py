@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atd.connection import Connection
     from atd.dataset.dataset import Dataset
     from atd.dataset.load import load
+    from atd.dataset.mixing import concat, mix
     from atd.publishing import PublishedRelease, publish
     from atd.publishing import pack_folder as pack
     from atd.schema.classes import About, Shape, sample, schema_of
@@ -50,6 +51,7 @@ _ROOMS = {
     "atd.connection": ("Connection",),
     "atd.dataset.dataset": ("Dataset",),
     "atd.dataset.load": ("load",),
+    "atd.dataset.mixing": ("concat", "mix"),
     "atd.publishing": ("PublishedRelease", "publish"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
     "atd.schema.fields": ("Label",),
@@ -88,11 +90,13 @@ __all__ = [
     "Shape",
     "__version__",
     "accounts",
+    "concat",
     "errors",
     "load",
     "login",
     "logout",
     "ls",
+    "mix",
     "pack",
     "publish",
     "pull",
