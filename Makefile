@@ -37,7 +37,8 @@ test: $(VENV)/.dev ## the test suite, with the reference PDS and PLC directory
 
 .PHONY: test-heavy
 test-heavy: $(HEAVY)/.ready ## the doors to large libraries: polars, datasets, grain (own environment)
-	$(HEAVY)/bin/python -m pytest tests/heavy
+	$(HEAVY)/bin/python tests/reference/install.py
+	$(HEAVY)/bin/python -m pytest tests/heavy tests/story/test_fsspec.py
 
 $(HEAVY)/.ready: pyproject.toml
 	test -x $(HEAVY)/bin/python || $(PYTHON) -m venv $(HEAVY)

@@ -99,6 +99,7 @@ DOORS: dict[str, list[str]] = {
     "polars": ["atd.dataset.polars_door"],
     "datasets": ["atd.dataset.hf_door"],
     "torch": ["atd.dataset.torch_door"],
+    "fsspec": ["atd.dataset.fsspec_door"],
     "typer": ["atd.cli"],
     "aiohttp": [f"atd_daemon.{room}" for room in ("network.transport", "server", "host", "main")],
     "dns": ["atd_daemon.network.names"],
