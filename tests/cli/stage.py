@@ -101,9 +101,7 @@ class Person:
         return subprocess.Popen(
             [sys.executable, *arguments],
             env=self.environ,
-            text=True,
-            encoding="utf-8",
-            **{**pipes, **options},
+            **{**pipes, "text": True, "encoding": "utf-8", **options},
         )
 
     def run(self, *arguments: str, stdin: str = "", **options: Any) -> Result:

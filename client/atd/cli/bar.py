@@ -6,6 +6,7 @@ now and then says that work goes on, so that a log tells the story without being
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -45,9 +46,10 @@ class Bar:
     """
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty() and not quiet
-        self._quiet = quiet
+        found = stream or sys.stderr
+        self._quiet = quiet or found is None
+        self._stream: TextIO = found or io.StringIO()
+        self._live = self._stream.isatty() and not self._quiet
         self._phase: str | None = None
         self._since = self._drawn_at = 0.0
         self._from = 0
@@ -146,7 +148,8 @@ class Bar:
 @contextmanager
 def asking(what: str, *, quiet: bool = False) -> Iterator[None]:
     """Say ``what`` is being asked for on a terminal, if the answer takes its time."""
-    with Bar(quiet=quiet or not sys.stderr.isatty()) as bar:
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    with Bar(quiet=quiet or not terminal) as bar:
         timer = threading.Timer(_PATIENCE_S, bar.show, [Moment(f"asking {what} …")])
         timer.daemon = True
         timer.start()

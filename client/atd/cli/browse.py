@@ -145,7 +145,7 @@ def schema_show(ref: RefArgument, cached: CachedOption = False, json: JsonOption
     with advice.about(ref), asking(ref, quiet=json):
         detail = service.show(ref, refresh=not cached)
     if detail.python is None:
-        problem = next(iter(detail.raw["problems"]), {})
+        problem: dict[str, str] = next(iter(detail.raw["problems"]), {})
         reason = problem.get("reason", "its schema is not known")
         raise errors.rebuild(problem.get("error", "RecordAbsent"), reason)
     if json:

@@ -158,6 +158,8 @@ def _cut(text: str) -> str:
 
 def note(text: str) -> None:
     """One line beside the answer, on stderr; lost where nobody takes it."""
+    if sys.stderr is None:  # closed before we began; print would take stdout instead
+        return
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):

@@ -69,4 +69,6 @@ def app_password(handle: str, *, from_stdin: bool) -> str:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
+    """Whether somebody can read a question and answer it."""
+    streams = (sys.stdin, sys.stderr)
+    return all(stream is not None for stream in streams) and sys.stdin.isatty()
