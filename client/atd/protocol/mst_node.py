@@ -188,13 +188,6 @@ def _explain(block: bytes) -> NoReturn:
     refuse(block, f"expected l and e, a list of k, p, t and v, got {quote(value)}")
 
 
-def _slash(block: bytes, key: bytes) -> int:
-    """Where the slash of ``key`` is, if it is well-formed."""
-    if not is_key(key):
-        refuse(block, f"{quote(key)} is no collection/record-key")
-    return key.index(b"/")
-
-
 def write_node(node: Node) -> bytes:
     """The block of ``node``, whose keys are in order."""
     parts = [b"\xa2ae", head(4, len(node.keys))]

@@ -113,6 +113,7 @@ def size(what: str, number: int) -> int:
 def text(what: str, value: str, max_bytes: int, *, lines: bool = False) -> str:
     """``value``, not empty, encodable, without control characters (line ends where ``lines``)."""
     kept = "\n\t" if lines else ""
+    # Cc: control characters; Cs: surrogates, which UTF-8 cannot carry.
     fits = isinstance(value, str) and 0 < len(value) <= max_bytes
     fits = fits and not any(
         unicodedata.category(c) in ("Cc", "Cs") and c not in kept for c in value
@@ -142,11 +143,6 @@ def language(tag: str) -> str:
 def image_mode(mode: str) -> str:
     """The name of a Pillow mode, such as ``RGB`` or ``I;16``."""
     return _matching(_MODE, "an image mode such as RGB", mode)
-
-
-def _is_control(char: str) -> bool:
-    """Control characters, and surrogates, which UTF-8 cannot carry."""
-    return unicodedata.category(char) in ("Cc", "Cs")
 
 
 def _matching(pattern: re.Pattern[str], what: str, value: str) -> str:

@@ -30,8 +30,6 @@ from atd.errors import ShardError
 from atd.shards import tar
 from atd.shards.keys import split_name
 
-SIDECAR_SUFFIX: Final = ".idx"
-
 _MAGIC: Final = b"atd-index\0" + struct.pack("<H", 1) + bytes(4)
 _COUNTS: Final = struct.Struct("<4Q")
 _HEAD: Final = len(_MAGIC) + 32
