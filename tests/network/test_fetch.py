@@ -377,7 +377,9 @@ async def test_nobody_there_is_unreachable() -> None:
     async with serving() as (origin, port):
         pass
     async with fetching(port) as fetcher:
-        with pytest.raises(Unreachable, match=r"cannot connect to 127\.0\.0\.1:\d+: connection refused"):
+        with pytest.raises(
+            Unreachable, match=r"cannot connect to 127\.0\.0\.1:\d+: connection refused"
+        ):
             await fetcher.request("GET", f"{origin}/x", max_bytes=10)
 
 
