@@ -61,23 +61,11 @@ class Repository:
 
     def records(self, collection: str) -> dict[str, Any]:
         """The records of ``network.atd.COLLECTION`` by record key."""
-        found: dict[str, Any] = {}
-        cursor: dict[str, str] = {}
-        while True:
-            page = self._ask(
-                "com.atproto.repo.listRecords",
-                repo=self.account.did,
-                collection=f"network.atd.{collection}",
-                limit=100,
-                **cursor,
-            )
-            for record in page["records"]:
-                rkey = record["uri"].rpartition("/")[2]
-                assert rkey not in found
-                found[rkey] = record["value"]
-            if "cursor" not in page or not page["records"]:
-                return found
-            cursor = {"cursor": page["cursor"]}
+        place = {"repo": self.account.did, "collection": f"network.atd.{collection}"}
+        listed = self._listed("com.atproto.repo.listRecords", "records", limit=100, **place)
+        found = {one["uri"].rpartition("/")[2]: one["value"] for one in listed}
+        assert len(found) == len(listed)
+        return found
 
     def releases(self, name: str) -> list[str]:
         """The versions of the data set ``name`` that have a release record."""
@@ -101,8 +89,7 @@ class Repository:
     @property
     def blobs(self) -> set[str]:
         """The CIDs of the blobs that records refer to."""
-        answer = self._ask("com.atproto.sync.listBlobs", did=self.account.did, limit=1000)
-        listed: list[str] = answer["cids"]
+        listed = self._listed("com.atproto.sync.listBlobs", "cids", did=self.account.did)
         assert len(listed) == len(set(listed))
         return set(listed)
 
@@ -110,6 +97,17 @@ class Repository:
         """Whether anyone can fetch the blob."""
         place = {"did": self.account.did, "cid": cid}
         return ask(self.account.pds, "com.atproto.sync.getBlob", **place).status == 200
+
+    def _listed(self, method: str, what: str, **parameters: object) -> list[Any]:
+        """The items of a list, over all its pages."""
+        found: list[Any] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = self._ask(method, **parameters, **cursor)
+            found += page[what]
+            if not page[what] or "cursor" not in page:
+                return found
+            cursor = {"cursor": page["cursor"]}
 
     def _ask(self, method: str, **parameters: object) -> Any:
         reply = ask(self.account.pds, method, **parameters)
