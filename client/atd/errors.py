@@ -34,7 +34,8 @@
         ├── DaemonAway               61   not running and could not be started
         └── DaemonMismatch           62   another version, or started with other settings
 
-Exit code 1 is a defect in atd itself, 2 a command line that does not parse, 130 an interrupt.
+Exit code 1 is a defect in atd itself, 2 a command line that does not parse, 130 an interrupt, 141 a
+reader of stdout that went away.
 
 An error carries a message (what was expected, what came, where it came from) and a next step. It
 crosses the daemon's socket by the name of its class and comes out as the same class.
@@ -93,12 +94,14 @@ class SchemaMismatch(LocalError):
     """A sample does not fit the schema, or a class cannot read what was published."""
 
     exit_code = 12
+    advice = "see what the data set has with: atd schema show REF"
 
 
 class BadSource(LocalError):
     """The data to publish cannot be read as samples."""
 
     exit_code = 13
+    advice = "see what can be published with: atd publish --help"
 
 
 class LoginRefused(LocalError):
@@ -133,6 +136,7 @@ class TooLarge(LocalError):
     """A blob, record or request is larger than the receiving side takes."""
 
     exit_code = 18
+    advice = "make smaller shards with --shard-size, or put them elsewhere with --store"
 
 
 class Conflict(LocalError):
@@ -143,6 +147,7 @@ class Conflict(LocalError):
     """
 
     exit_code = 19
+    advice = "look at what is published with: atd show REF; then run the same command again"
 
     def __init__(self, message: str, *, reason: str = "", next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)
@@ -225,6 +230,7 @@ class DidAbsent(Absent):
     """The directory does not know the DID, or it was deactivated for ever."""
 
     exit_code = 42
+    advice = "check the spelling; the account may be gone for ever"
 
 
 class RecordAbsent(Absent):
@@ -246,6 +252,7 @@ class AccountInactive(Absent):
     """The account is deactivated, suspended, taken down or deleted at its PDS."""
 
     exit_code = 44
+    advice = "the owner may come back; what was fetched before is still in the store"
 
 
 class Unreachable(AtdError):
