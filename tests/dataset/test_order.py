@@ -43,13 +43,23 @@ def test_every_item_comes_exactly_once(n: int, key: int) -> None:
     assert sorted(everything(n, key)) == list(range(n))
 
 
+@given(n=st.integers(256, 5000), key=st.integers(0, 2**64 - 1))
+def test_many_positions_by_table_go_where_each_goes_by_itself(n: int, key: int) -> None:
+    together = everything(n, key)
+    alone = Permutation(n, key)
+    places = range(0, n, 1 + n // 40)
+    assert [alone(np.array([at], np.int64)).item() for at in places] == [
+        together[at] for at in places
+    ]
+
+
 def test_small_permutations_are_equally_likely() -> None:
     seen = Counter(tuple(everything(3, key)) for key in range(6000))
     assert len(seen) == 6
     assert min(seen.values()) > 850  # 1,000 expected; 5 standard deviations below
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(counts=counts_of_shards, seed=st.integers(), window=windows, block=blocks)
 def test_an_epoch_has_every_sample_once(
     counts: tuple[int, ...], seed: int, window: int | None, block: int | None
@@ -58,7 +68,7 @@ def test_an_epoch_has_every_sample_once(
     assert sorted(at(order, 0, order.total).tolist()) == list(range(sum(counts)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     counts=counts_of_shards,
     window=windows,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from atd.dataset.flow import Flow
 from atd.errors import AtdError, LocalError
 from atd.schema.classes import schema_of
 from atd.shards.batch import Batch, Column, collate, column_of
+
+_BLOCK_BYTES: Final = 4 << 20
+"""Bytes of shards in a block that several batches are cut out of."""
 
 Collate: TypeAlias = Callable[[list[Any]], Any]
 
@@ -64,7 +67,7 @@ class Batches:
         begin = number % total * self.n
         end = min(begin + self.n, len(self.flow))
         flow = replace(self.flow, selection=self.flow.selection.span(begin, end))
-        return next(iter(Batches(flow, self.n, False, self._collate)))
+        return next(iter(type(self)(flow, self.n, False, self._collate)))
 
     def __iter__(self) -> Iterator[Any]:
         start, self._start = self._start, 0
@@ -95,7 +98,7 @@ class Batches:
 
     def _by_samples(self, start: int) -> Iterator[Any]:
         """Batches made of samples, as the user's functions and classes need them."""
-        gather = self._collate or _gatherer(self.flow)
+        gather = self._collate or gatherer(self.flow)
         group: list[Any] = []
         cursor: Cursor[Any] = Cursor(self.flow, start)
         for sample in cursor:
@@ -113,7 +116,7 @@ class Batches:
         total = self.flow.selection.total
         if self.drop_last:
             total -= (total - start) % self.n
-        most = 1 if stacker.lazy else most_in_block(self.flow) // self.n
+        most = 1 if stacker.lazy else most_in_block(self.flow, _BLOCK_BYTES) // self.n
         for reach in reaches(self.flow, start, total, self.n * max(1, most), self.n):
             for batch in self._of(reach, stacker):
                 self._consumed += len(batch)
@@ -139,7 +142,7 @@ class Batches:
         return f"Batches of {self.n} of {self.flow}"
 
 
-def _gatherer(flow: Flow) -> Collate:
+def gatherer(flow: Flow) -> Collate:
     """The collation that the schema says, or the one that mapped samples need."""
     if flow.mapped:
         return _gather_mapped

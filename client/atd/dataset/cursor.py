@@ -165,11 +165,11 @@ def _joints(shards: Indices) -> list[int]:
     return changes.tolist() if ordered else []
 
 
-def most_in_block(flow: Flow) -> int:
-    """Samples in a block that is good to read at once: about as many as the second cache holds."""
+def most_in_block(flow: Flow, size_in_bytes: int = _BLOCK_BYTES) -> int:
+    """Samples in a block that is good to read at once: about as many as a cache holds."""
     source = flow.source
     size = sum(shard.size for shard in source.shards) // max(1, sum(source.counts))
-    return max(16, min(4096, _BLOCK_BYTES // max(1, size)))
+    return max(16, min(4096, size_in_bytes // max(1, size)))
 
 
 def read_at(flow: Flow, positions: Indices) -> Iterator[tuple[int, Any]]:
@@ -221,6 +221,15 @@ def read_raw(flow: Flow, positions: Indices) -> Iterator[tuple[int, str, int, di
 def _located(flow: Flow, positions: Indices, ends: Indices) -> tuple[Indices, Indices]:
     """The shard of each position, and the row in it."""
     indices = flow.selection.pick(positions)
+    if indices is positions and len(indices):
+        # Neighbours, as the release lists them: whole runs of a shard.
+        first, last = np.searchsorted(ends, indices[[0, -1]], side="right").tolist()
+        numbers = np.arange(first, last + 1)
+        inner = ends[first:last] - indices[0]
+        runs = np.diff(np.concatenate([[0], inner, [len(indices)]]))
+        shards = np.repeat(numbers, runs)
+        begins = np.repeat(ends[numbers] - np.array(flow.source.counts)[numbers], runs)
+        return shards, indices - begins
     shards = np.searchsorted(ends, indices, side="right")
     begins = np.concatenate([np.zeros(1, dtype=np.int64), ends])
     return shards, indices - begins[shards]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,9 @@ Indices = NDArray[np.int64]
 
 _ROUNDS: Final = 8
 _MASK: Final = (1 << 64) - 1
+_MANY: Final = 256
+"""Positions from which tables of the round function are worth making."""
+
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MULTIPLY_1: Final = 0xBF58476D1CE4E5B9
 _MULTIPLY_2: Final = 0x94D049BB133111EB
@@ -72,22 +75,49 @@ class Permutation:
         key: 64 bits; equal keys give equal permutations, on every machine and version.
     """
 
-    __slots__ = ("_keys", "_left", "_right", "n")
+    __slots__ = ("_keys", "_left", "_right", "_tables", "n")
 
     def __init__(self, n: int, key: int) -> None:
         self.n = n
         bits = max(2, (max(n, 1) - 1).bit_length())
         self._left, self._right = bits // 2, bits - bits // 2
         self._keys = [np.uint64(derive_key(key, number)) for number in range(_ROUNDS)]
+        self._tables: list[Indices] = []
 
     def __call__(self, positions: Indices) -> Indices:
         """Where each of ``positions`` (int64, each in ``range(n)``) goes."""
-        values = self._encrypt(positions.astype(np.uint64))
+        looked_up = len(positions) >= _MANY or bool(self._tables)
+        encrypt = self._encrypt_by_table if looked_up and self._right <= 16 else self._encrypt_many
+        values = encrypt(positions)
         outside = np.flatnonzero(values >= self.n)
         while outside.size:
-            values[outside] = self._encrypt(values[outside])
-            outside = outside[values[outside] >= self.n]
-        return values.astype(np.int64)
+            again = encrypt(values[outside])
+            values[outside] = again
+            outside = outside[again >= self.n]
+        return values
+
+    def _encrypt_by_table(self, values: Indices) -> Indices:
+        """`_encrypt` with the round function looked up: half of the bits has few values."""
+        if not self._tables:
+            sides = (self._right, self._left) * (_ROUNDS // 2)
+            masks = (self._left, self._right) * (_ROUNDS // 2)
+            self._tables = [
+                (
+                    _mix_many(np.arange(1 << side, dtype=np.uint64) + key)
+                    & np.uint64((1 << mask) - 1)
+                ).astype(np.int64)
+                for key, side, mask in zip(self._keys, sides, masks, strict=True)
+            ]
+        left, right = values >> self._right, values & ((1 << self._right) - 1)
+        for number, table in enumerate(self._tables):
+            if number % 2:
+                right ^= table[left]
+            else:
+                left ^= table[right]
+        return (left << self._right) | right
+
+    def _encrypt_many(self, values: Indices) -> Indices:
+        return self._encrypt(values.astype(np.uint64)).astype(np.int64)
 
     def _encrypt(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         shift = np.uint64(self._right)
@@ -185,7 +215,7 @@ class Shuffled:
         for number in np.unique(windows).tolist():
             end = int(self._window_ends[number])
             begin = int(self._window_ends[number - 1]) if number else 0
-            shuffle = Permutation(end - begin, derive_key(self._key, 1, number))
+            shuffle = _permutation(end - begin, derive_key(self._key, 1, number))
             here = windows == number
             places[here] = shuffle(positions[here] - begin) + begin
         return self._locate(places)
@@ -205,6 +235,12 @@ class Shuffled:
             "window": self.window,
             "block": self.block,
         }
+
+
+@lru_cache(maxsize=8)
+def _permutation(n: int, key: int) -> Permutation:
+    """The permutation, with the tables that it made before."""
+    return Permutation(n, key)
 
 
 Order = Ordered | Shuffled

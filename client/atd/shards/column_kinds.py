@@ -14,6 +14,7 @@ import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from itertools import repeat
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atd.shards.gather import Octets, Offsets, rows, strided
-from atd.shards.texts import Texts
+from atd.shards.texts import Texts, string_views
 from atd.shards.unfit import Unfit
 
 Rows: TypeAlias = slice | NDArray[np.int64]
@@ -128,6 +129,11 @@ class Strings(Spans):
     def values(self, at: Rows) -> list[Any]:
         return self._texts(self.offsets[at], self.lengths[at])
 
+    @cached_property
+    def views(self) -> NDArray[Any]:
+        """An Arrow view of each, as one element of 16 bytes; see `atd.shards.texts`."""
+        return string_views(self.octets, self.offsets, self.lengths).view("V16")[:, 0]
+
 
 class Arrays(Spans):
     """Arrays of one dtype, native, and one number of dimensions.
@@ -165,7 +171,8 @@ class Arrays(Spans):
 
     def values(self, at: Rows) -> list[Any]:
         offsets = self.offsets[at]
-        if self.shape is None or not self.width:
+        if not self.shape or not self.width:
+            # Of several shapes, or of none: an array of arrays without dimensions gives scalars.
             return [self.one(row) for row in _places(at).tolist()]
         block = None
         if self.width <= _SMALL_ARRAY:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from atd.shards.gather import Octets, Offsets, rows
 
-_INLINE: Final = 12
-_MAX_MAP: Final = 2**31 - 1
+INLINE: Final = 12
+MAX_MAP: Final = 2**31 - 1
+"""Bytes that an Arrow view can point into."""
+
 _WORTH_IMPORTING: Final = 20_000
-_SHORT: Final = 512
-"""Bytes of mean length from which decoding itself is what takes the time."""
 
 
 def texts_by_hand(octets: Octets, offsets: Offsets, lengths: Offsets) -> list[str]:
@@ -49,7 +49,6 @@ class Texts:
 
     def __init__(self, octets: Octets) -> None:
         self._octets = octets
-        self._buffer: Any = None
 
     def __call__(self, offsets: Offsets, lengths: Offsets) -> list[str]:
         """The strings at ``offsets``, all within the map.
@@ -58,26 +57,36 @@ class Texts:
             UnicodeDecodeError: one of them is not UTF-8.
         """
         Texts.read += len(offsets)
-        if Texts.read < _WORTH_IMPORTING or len(offsets) < 8 or len(self._octets) > _MAX_MAP:
+        if Texts.read < _WORTH_IMPORTING or len(offsets) < 8 or len(self._octets) > MAX_MAP:
             return texts_by_hand(self._octets, offsets, lengths)
-        arrow = _arrow()
-        if arrow is None or lengths.mean() > _SHORT:
+        if _arrow() is None:
             return texts_by_hand(self._octets, offsets, lengths)
-        if self._buffer is None:
-            self._buffer = arrow.py_buffer(self._octets)
-        views = arrow.py_buffer(string_views(self._octets, offsets, lengths))
-        parts = [None, views, self._buffer]
-        made: list[str] = arrow.Array.from_buffers(
-            arrow.string_view(), len(offsets), parts
-        ).to_pylist()
-        return made
+        return listed(string_views(self._octets, offsets, lengths), [self._octets])
+
+
+def worth_arrow(count: int) -> bool:
+    """Whether ``count`` more strings are to be decoded through Arrow views."""
+    Texts.read += count
+    return Texts.read >= _WORTH_IMPORTING and _arrow() is not None
+
+
+def listed(views: NDArray[np.int32], buffers: list[Octets]) -> list[str]:
+    """The strings of Arrow views that point into ``buffers``, each of less than 2 GiB.
+
+    Raises:
+        UnicodeDecodeError: one of them is not UTF-8.
+    """
+    arrow: Any = _arrow()
+    parts = [None, arrow.py_buffer(views), *map(arrow.py_buffer, buffers)]
+    made: list[str] = arrow.Array.from_buffers(arrow.string_view(), len(views), parts).to_pylist()
+    return made
 
 
 def string_views(octets: Octets, offsets: Offsets, lengths: Offsets) -> NDArray[np.int32]:
     """The (n, 4) array of Arrow views for the strings at ``offsets`` of the one buffer."""
     views = np.zeros((len(offsets), 4), np.int32)
     views[:, 0] = lengths
-    long = lengths > _INLINE
+    long = lengths > INLINE
     if long.any():
         begin = offsets[long]
         views[long, 1] = rows(octets, begin, 4).view(np.int32)[:, 0]
@@ -86,12 +95,12 @@ def string_views(octets: Octets, offsets: Offsets, lengths: Offsets) -> NDArray[
         short = ~long
         # Near the end of the map a window is moved back and the text within it forward.
         begin, size = offsets[short], lengths[short]
-        start = np.minimum(begin, len(octets) - _INLINE)
-        text = rows(octets, start, _INLINE)
+        start = np.minimum(begin, len(octets) - INLINE)
+        text = rows(octets, start, INLINE)
         if (start != begin).any():
-            at = np.minimum(np.arange(_INLINE) + (begin - start)[:, None], _INLINE - 1)
+            at = np.minimum(np.arange(INLINE) + (begin - start)[:, None], INLINE - 1)
             text = np.take_along_axis(text, at, axis=1)
-        text[np.arange(_INLINE) >= size[:, None]] = 0
+        text[np.arange(INLINE) >= size[:, None]] = 0
         views[short, 1:] = text.view(np.int32)
     return views
 
