@@ -26,7 +26,7 @@ from atd.schema.row import same
 from atd.shards.batch import Batch, Labels, Ragged, collate
 from atd.shards.cut import pack
 from atd.shards.layout import default_layout
-from atd.shards.texts import Texts
+from atd.shards.texts import Decoded
 from leaves import Leaf, pack_folder
 from shards.strategies import schemas_and_samples
 
@@ -198,9 +198,9 @@ def test_texts_of_several_shards_through_one_arrow_array(tmp_path: Path) -> None
     schema = Schema((schema_of(Leaf)["note"],))
     notes = ["é" * (n % 19) + f" {n}" for n in range(40)]
     ds = atd.load(str(packed(tmp_path / "notes", schema, [{"note": note} for note in notes])))
-    Texts.read = 0
+    Decoded.count = 0
     by_hand = [sample.note for sample in ds.shuffled(seed=1, window=None)]
-    Texts.read = 10**6
+    Decoded.count = 10**6
     assert [sample.note for sample in ds.shuffled(seed=1, window=None)] == by_hand
     assert [sample.note for sample in ds] == notes
     assert [note for batch in ds.batched(7) for note in batch.note] == notes

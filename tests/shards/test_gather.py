@@ -22,7 +22,7 @@ from atd.shards.gather import (
     rows_to,
     strided,
 )
-from atd.shards.texts import Texts, string_views, texts_by_hand
+from atd.shards.texts import listed, string_views, texts_by_hand
 
 
 @given(data=st.binary(min_size=1, max_size=300), width=st.integers(1, 40), draw=st.data())
@@ -107,12 +107,13 @@ def test_strings_are_those_decoded_by_hand(
     tmp_path_factory: pytest.TempPathFactory, words: list[str], tail: int
 ) -> None:
     pytest.importorskip("pyarrow")
-    texts.Texts.read = 10**6
+    texts.Decoded.count = 10**6
     encoded = [word.encode() for word in words]
     octets = mapped(tmp_path_factory.mktemp("s"), b"pad" + b"".join(encoded) + bytes(12 + tail))
     lengths = np.array([len(item) for item in encoded], np.int64)
     offsets = 3 + np.cumsum(lengths) - lengths
-    assert Texts(octets)(offsets, lengths) == words
+    assert texts.worth_arrow(len(words))
+    assert listed(string_views(octets, offsets, lengths), [octets]) == words
     assert texts_by_hand(octets, offsets, lengths) == words
 
 
@@ -125,10 +126,12 @@ def test_a_string_at_the_very_end_of_the_map() -> None:
 @pytest.mark.parametrize("length", [4, 16])
 def test_bytes_that_are_no_text_are_refused_either_way(length: int) -> None:
     pytest.importorskip("pyarrow")
-    texts.Texts.read = 10**6
+    texts.Decoded.count = 10**6
     octets = np.frombuffer(b"abc\xff" * 20, np.uint8)
     offsets = np.arange(0, 60, 4)
     lengths = np.full(len(offsets), length)
-    for decode in (Texts(octets), lambda a, b: texts_by_hand(octets, a, b)):
-        with pytest.raises(UnicodeDecodeError):
-            decode(offsets, lengths)
+    assert texts.worth_arrow(len(offsets))
+    with pytest.raises(UnicodeDecodeError):
+        listed(string_views(octets, offsets, lengths), [octets])
+    with pytest.raises(UnicodeDecodeError):
+        texts_by_hand(octets, offsets, lengths)

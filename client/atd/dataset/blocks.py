@@ -32,7 +32,7 @@ from atd.schema.resolve import Reading
 from atd.schema.row import Row
 from atd.shards.batch import Batch, Labels, stacked
 from atd.shards.column_kinds import Arrays, Column, Numbers, Rows, Strings
-from atd.shards.gather import Pool, rows_into, rows_to
+from atd.shards.gather import LARGE_ROW, Pool, rows, rows_into, rows_to
 from atd.shards.reader import ShardFile
 from atd.shards.texts import INLINE, MAX_MAP, listed, worth_arrow
 from atd.shards.unfit import Unfit
@@ -160,6 +160,22 @@ class Block:
                 views[at[held.lengths[rows] > INLINE], 2] = number
         return listed(views, [column.octets for column, _, _ in columns])  # type: ignore[attr-defined]
 
+    def each(self, name: str) -> Iterator[Any]:
+        """What `values` gives, one after the other; arrays are read-only."""
+        if len(self._parts) > 1:
+            column = next(self.columns(name))[0]
+            if isinstance(column, Arrays) and column.shape and column.missing is None:
+                together = self.arrays(name, Pool())
+                if together is not None:
+                    together.flags.writeable = False
+                    return iter(together)
+            return iter(self.values(name))
+        column, rows, _ = next(self.columns(name))
+        try:
+            return column.each(rows)
+        except (Unfit, UnicodeDecodeError):
+            raise Uncommon from None
+
     def lazily(self, name: str) -> Iterator[Any]:
         """A field of each sample, made when it is asked for.
 
@@ -195,18 +211,23 @@ class Block:
         shape, dtype, width = None, None, 0
         for column, _, _ in self.columns(name):
             held = cast("Arrays", column)
-            if held.shape is None or not held.width or shape not in (None, held.shape):
+            differs = held.shape is None or not held.width or held.missing is not None
+            if differs or shape not in (None, held.shape):
                 return None
             shape, dtype, width = held.shape, held.dtype, held.width
         if shape is None or dtype is None:
             return None
+        if len(self._parts) == 1 and width < LARGE_ROW:
+            column, at, _ = next(self.columns(name))
+            held = cast("Arrays", column)
+            return rows(held.octets, held.offsets[at], width).view(dtype).reshape(-1, *shape)
         out = pool.take(self.count * width).reshape(self.count, width)
-        for column, rows, places in self.columns(name):
+        for column, at, places in self.columns(name):
             held = cast("Arrays", column)
             if isinstance(places, slice):
-                rows_into(held.octets, held.offsets[rows], out[places])
+                rows_into(held.octets, held.offsets[at], out[places])
             else:
-                rows_to(held.octets, held.offsets[rows], out, places)
+                rows_to(held.octets, held.offsets[at], out, places)
         return out.view(dtype).reshape(self.count, *shape)
 
 
@@ -256,14 +277,16 @@ class Maker:
 
         The last column is taken from last, so that a sample is counted once it is made.
         """
-        columns = [iter(block.values(step.source)) for step in self.steps]
+        columns = [block.each(step.source) for step in self.steps]
+        if not hasattr(columns[-1], "__length_hint__"):
+            columns[-1] = iter(list(columns[-1]))
         return self._build(*columns), columns[-1]
 
     def samples(self, block: Block) -> Iterator[Any]:
         """The samples, each made when it is asked for."""
         columns = []
         for step, lazy in zip(self.steps, self.lazy, strict=True):
-            values = block.lazily(step.source) if lazy else iter(block.values(step.source))
+            values = block.lazily(step.source) if lazy else block.each(step.source)
             columns.append(values if step.convert is None else map(_converting(step), values))
         return self._build(*columns)
 

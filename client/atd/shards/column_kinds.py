@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import repeat
 from typing import Any, Final, TypeAlias
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atd.shards.gather import Octets, Offsets, rows, strided
-from atd.shards.texts import Texts, string_views
+from atd.shards.texts import MAX_MAP, listed, string_views, texts_by_hand, worth_arrow
 from atd.shards.unfit import Unfit
 
 Rows: TypeAlias = slice | NDArray[np.int64]
@@ -59,6 +59,10 @@ class Column(ABC):
         if self.missing is not None and self.missing[row]:
             return None
         return self.one(row)
+
+    def each(self, at: Rows) -> Iterator[Any]:
+        """What `take` gives, one after the other."""
+        return iter(self.take(at))
 
     def take(self, at: Rows) -> list[Any]:
         """`values`, with None where it is null."""
@@ -121,13 +125,15 @@ class Strings(Spans):
 
     def __init__(self, octets: Octets, offsets: Offsets, lengths: Offsets) -> None:
         super().__init__(octets, offsets, lengths)
-        self._texts = Texts(octets)
 
     def one(self, row: int) -> str:
         return str(self._span(row), "utf-8")
 
     def values(self, at: Rows) -> list[Any]:
-        return self._texts(self.offsets[at], self.lengths[at])
+        offsets = self.offsets[at]
+        if len(self.octets) > MAX_MAP or not worth_arrow(len(offsets)):
+            return texts_by_hand(self.octets, offsets, self.lengths[at])
+        return listed(self.views[at], [self.octets])
 
     @cached_property
     def views(self) -> NDArray[Any]:
@@ -170,10 +176,17 @@ class Arrays(Spans):
         return np.ndarray(shape, self.dtype, self.view, int(self.offsets[row]))
 
     def values(self, at: Rows) -> list[Any]:
+        return list(self._each(at))
+
+    def each(self, at: Rows) -> Iterator[Any]:
+        # As they are made, each is gone before the next: its memory is used again.
+        return self._each(at) if self.missing is None else super().each(at)
+
+    def _each(self, at: Rows) -> Iterator[Any]:
         offsets = self.offsets[at]
         if not self.shape or not self.width:
             # Of several shapes, or of none: an array of arrays without dimensions gives scalars.
-            return [self.one(row) for row in _places(at).tolist()]
+            return map(self.one, _places(at).tolist())
         block = None
         if self.width <= _SMALL_ARRAY:
             block = rows(self.octets, offsets, self.width)
@@ -183,10 +196,10 @@ class Arrays(Spans):
             # One C loop: no frame of Python for an array.
             shape, dtype, view = repeat(self.shape), repeat(self.dtype), repeat(self.view)
             make: Any = np.ndarray
-            return list(map(make, shape, dtype, view, offsets.tolist()))
+            return map(make, shape, dtype, view, offsets.tolist())
         made = block.view(self.dtype).reshape(len(offsets), *self.shape)
         made.flags.writeable = False
-        return list(made)
+        return iter(made)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

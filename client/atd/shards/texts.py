@@ -28,6 +28,7 @@ MAX_MAP: Final = 2**31 - 1
 """Bytes that an Arrow view can point into."""
 
 _WORTH_IMPORTING: Final = 20_000
+_FEW: Final = 8
 
 
 def texts_by_hand(octets: Octets, offsets: Offsets, lengths: Offsets) -> list[str]:
@@ -42,35 +43,19 @@ def texts_by_hand(octets: Octets, offsets: Offsets, lengths: Offsets) -> list[st
     return [source[start:end].decode() for start, end in zip(offsets.tolist(), ends, strict=True)]
 
 
-class Texts:
-    """Strings of one shard; remembers how many were read, to know when Arrow is worth it."""
+class Decoded:
+    """How many strings were read in this process, to know when Arrow is worth its import."""
 
-    read = 0
-
-    def __init__(self, octets: Octets) -> None:
-        self._octets = octets
-
-    def __call__(self, offsets: Offsets, lengths: Offsets) -> list[str]:
-        """The strings at ``offsets``, all within the map.
-
-        Raises:
-            UnicodeDecodeError: one of them is not UTF-8.
-        """
-        Texts.read += len(offsets)
-        if Texts.read < _WORTH_IMPORTING or len(offsets) < 8 or len(self._octets) > MAX_MAP:
-            return texts_by_hand(self._octets, offsets, lengths)
-        if _arrow() is None:
-            return texts_by_hand(self._octets, offsets, lengths)
-        return listed(string_views(self._octets, offsets, lengths), [self._octets])
+    count = 0
 
 
 def worth_arrow(count: int) -> bool:
     """Whether ``count`` more strings are to be decoded through Arrow views."""
-    Texts.read += count
-    return Texts.read >= _WORTH_IMPORTING and _arrow() is not None
+    Decoded.count += count
+    return count >= _FEW and Decoded.count >= _WORTH_IMPORTING and _arrow() is not None
 
 
-def listed(views: NDArray[np.int32], buffers: list[Octets]) -> list[str]:
+def listed(views: NDArray[Any], buffers: list[Octets]) -> list[str]:
     """The strings of Arrow views that point into ``buffers``, each of less than 2 GiB.
 
     Raises:
