@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import PIL.Image
+
+import atd
 
 
 def is_odd(sample: Any) -> bool:
@@ -61,3 +69,26 @@ def as_tensor(sample: Any) -> dict[str, Any]:
     torch = sys.modules["torch"]
     veins = torch.from_numpy(sample.veins.copy())
     return {"x": veins, "note": sample.note}
+
+
+def number(sample: Any) -> int:
+    return int(sample.number)
+
+
+def numbers_of(samples: list[Any]) -> np.ndarray[Any, Any]:
+    return np.array([sample.number for sample in samples])
+
+
+@dataclass
+class Picture:
+    number: int
+    image: atd.Image
+
+
+def pictures(count: int, broken: int) -> Iterator[Picture]:
+    """Small PNGs, of which one is cut short."""
+    for at in range(count):
+        out = io.BytesIO()
+        PIL.Image.new("RGB", (4, 4), (at, 0, 0)).save(out, "PNG")
+        data = out.getvalue()
+        yield Picture(at, atd.Image(data[:45] if at == broken else data))

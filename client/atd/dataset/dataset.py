@@ -18,10 +18,11 @@ import numpy as np
 
 from atd.dataset import doors
 from atd.dataset.batches import Batches, Collate
-from atd.dataset.cursor import Cursor, check_state, read_at, state_of
+from atd.dataset.cursor import Cursor, check_state, read_at, sample_at, state_of
 from atd.dataset.flow import Flow
 from atd.dataset.loader import Loader, Plan
 from atd.dataset.order import DEFAULT_WINDOW
+from atd.dataset.patience import PatientBatches, PatientCursor, read_from
 from atd.dataset.selection import Selection
 from atd.dataset.stages import Filter, Map
 from atd.errors import LocalError
@@ -205,6 +206,23 @@ class Dataset(Generic[T]):
         """Only the samples for which ``keep`` is true. The length is not known; resume is exact."""
         return self._with(stages=(*self.flow.stages, Filter(keep)))
 
+    def on_error(self, policy: str) -> Dataset[T]:
+        """What to do about a bad sample: ``raise``, as without this, or ``skip``.
+
+        Bad is a sample that cannot be decoded or does not fit the class, or over which a function
+        of `map` or `filter` raises. ``skip`` leaves it out, so that less come than ``len`` says; in
+        a `loader` and after `shard` it is replaced by the next good sample of the order instead,
+        so that every rank takes as many steps. Each is told to the logger ``atd.dataset``. A shard
+        that is missing or not what was signed raises all the same, and so does ``ds[i]``. Keeps
+        order and resume.
+
+        Raises:
+            LocalError: no such policy.
+        """
+        if policy not in ("raise", "skip"):
+            raise LocalError(f"expected a policy raise or skip, got {policy!r}")
+        return self._with(patient=policy == "skip")
+
     def batched(self, n: int, drop_last: bool = False, collate: Collate | None = None) -> Batches:
         """Batches of ``n`` samples: arrays stacked, ragged ones as `Ragged`, text as a list.
 
@@ -216,7 +234,8 @@ class Dataset(Generic[T]):
         Raises:
             LocalError: ``n`` is not positive.
         """
-        return Batches(self.flow, n, drop_last, collate)
+        made = PatientBatches if self.flow.patient else Batches
+        return made(self.flow, n, drop_last, collate)
 
     def loader(
         self,
@@ -278,7 +297,7 @@ class Dataset(Generic[T]):
             chosen = whole.flow.selection.span(*which.indices(total))
             return whole._with(selection=chosen)
         if isinstance(which, int | np.integer):
-            return next(whole._read([_position(int(which), total)]))
+            return cast("T", sample_at(whole.flow, _position(int(which), total)))
         places = np.array([_position(int(i), total) for i in which], dtype=np.int64)
         return whole._with(selection=whole.flow.selection.listed(places))
 
@@ -287,11 +306,11 @@ class Dataset(Generic[T]):
         cursor = self.cursor(self.position.start)
         self.position.start = 0
         self.position.cursor = cursor
-        return cursor
+        return iter(cursor)
 
     def cursor(self, start: int = 0) -> Cursor[T]:
         """An iterator from position ``start`` on that knows where it stands."""
-        return Cursor(self.flow, start)
+        return PatientCursor(self.flow, start) if self.flow.patient else Cursor(self.flow, start)
 
     # -- where it stands --------------------------------------------------------------------
 
@@ -401,8 +420,11 @@ class Dataset(Generic[T]):
         """The same samples with every filter evaluated: one pass, and then the length is known."""
         if not self.flow.filtered:
             return self
-        everything = np.arange(self.flow.selection.total, dtype=np.int64)
-        kept = [at for at, _ in read_at(self.flow, everything)]
+        if self.flow.patient:
+            kept = [at for at, _ in read_from(self.flow, 0)]
+        else:
+            everything = np.arange(self.flow.selection.total, dtype=np.int64)
+            kept = [at for at, _ in read_at(self.flow, everything)]
         stages = tuple(stage for stage in self.flow.stages if isinstance(stage, Map))
         selection = self.flow.selection.listed(np.array(kept, dtype=np.int64))
         return self._with(selection=selection, stages=stages)

@@ -26,6 +26,7 @@ class Flow:
         reading: what a decoded sample becomes.
         stages: maps and filters, in the order written.
         world: how many equal readers share the order; 1 where the selection is nobody's share.
+        patient: whether to go on after a bad sample.
     """
 
     source: ShardSource
@@ -33,6 +34,7 @@ class Flow:
     reading: Reading[Any]
     stages: tuple[Stage, ...] = ()
     world: int = 1
+    patient: bool = False
 
     @property
     def filtered(self) -> bool:

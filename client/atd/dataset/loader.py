@@ -16,6 +16,7 @@ from typing import Any, Final
 from atd.dataset.batches import Batches, Collate
 from atd.dataset.cursor import check_state, state_of
 from atd.dataset.flow import Flow
+from atd.dataset.patience import PatientBatches
 from atd.dataset.survivors import with_survivors
 from atd.dataset.workers import START_METHODS, in_workers
 from atd.errors import LocalError
@@ -78,7 +79,8 @@ class Plan:
             batches=mine,
         )
         flow = replace(self.flow, selection=selection)
-        return iter(Batches(flow, self.size // self.world, False, self.collate))
+        made = PatientBatches if flow.patient else Batches
+        return iter(made(flow, self.size // self.world, False, self.collate))
 
     def at_epoch(self, epoch: int) -> Plan:
         """The same plan in another epoch."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from atd.dataset.cursor import read_at
 from atd.dataset.flow import Flow
+from atd.dataset.patience import read_from
 from atd.dataset.stages import Map
 
 
@@ -25,7 +26,9 @@ def with_survivors(flow: Flow) -> Flow:
         return flow
     base = replace(flow, selection=flow.selection.ordered())
     mask = np.zeros(base.selection.total, dtype=np.bool_)
-    for position, _ in read_at(base, np.arange(len(mask), dtype=np.int64)):
+    everything = np.arange(len(mask), dtype=np.int64)
+    found = read_from(base, 0) if flow.patient else read_at(base, everything)
+    for position, _ in found:
         mask[position] = True
     stages = tuple(stage for stage in flow.stages if isinstance(stage, Map))
     return replace(flow, selection=flow.selection.kept(mask), stages=stages)
