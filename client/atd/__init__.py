@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from atd.dataset.dataset import Dataset
     from atd.dataset.load import load
     from atd.dataset.mixing import concat, mix
+    from atd.dataset.typed import Columns, Ref
     from atd.publishing import PublishedRelease, publish
     from atd.publishing import pack_folder as pack
     from atd.schema.classes import About, Shape, sample, schema_of
@@ -52,6 +53,7 @@ _ROOMS = {
     "atd.dataset.dataset": ("Dataset",),
     "atd.dataset.load": ("load",),
     "atd.dataset.mixing": ("concat", "mix"),
+    "atd.dataset.typed": ("Columns", "Ref"),
     "atd.publishing": ("PublishedRelease", "publish"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
     "atd.schema.fields": ("Label",),
@@ -78,6 +80,7 @@ _HOMES["pack"] = ("atd.publishing", "pack_folder")
 __all__ = [
     "About",
     "Batch",
+    "Columns",
     "Connection",
     "Dataset",
     "DatasetDetail",
@@ -86,6 +89,7 @@ __all__ = [
     "Label",
     "PublishedRelease",
     "Ragged",
+    "Ref",
     "Row",
     "Shape",
     "__version__",

@@ -9,7 +9,7 @@ import typer
 
 import atd
 from atd import errors, service
-from atd.cli import advice, output
+from atd.cli import advice, output, schemas
 from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, PreviousKeyOption, RefArgument
 from atd.cli.samples import describe_sample
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("search", epilog=_SEARCH)(search)
     app.command("preview", epilog=_PREVIEW)(preview)
     schema_app.command("show", epilog=_SCHEMA)(schema_show)
+    schemas.register(schema_app)
     app.add_typer(schema_app, name="schema")
 
 

@@ -12,13 +12,25 @@ from atd.dataset.flow import Flow
 from atd.dataset.outside import url_source
 from atd.dataset.selection import Selection
 from atd.dataset.source import ShardSource, folder_source, release_source
+from atd.dataset.typed import Ref, TypedDataset
 from atd.refs import DatasetRef, FolderRef, parse_ref
 from atd.schema.resolve import resolve
 from atd.schema.row import Row
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 
+@overload
+def load(
+    ref: Ref[T, B],
+    *,
+    split: str | None = None,
+    schema: None = None,
+    allow_previous_key: bool = False,
+    refresh: bool = False,
+    connection: Connection | None = None,
+) -> TypedDataset[T, B]: ...
 @overload
 def load(
     ref: str,
@@ -31,7 +43,7 @@ def load(
 ) -> Dataset[Row]: ...
 @overload
 def load(
-    ref: str,
+    ref: str | Ref[Any, Any],
     *,
     split: str | None = None,
     schema: type[T],
@@ -40,7 +52,7 @@ def load(
     connection: Connection | None = None,
 ) -> Dataset[T]: ...
 def load(
-    ref: str,
+    ref: str | Ref[Any, Any],
     *,
     split: str | None = None,
     schema: type[Any] | None = None,
@@ -54,7 +66,8 @@ def load(
         ref: ``@handle/name``, ``handle/name``, ``did:…/name`` or ``at://…``, with ``@version`` and
             ``:split``; a folder made by ``atd pack``; or shards outside any catalogue, as an
             ``http(s)://`` or ``s3://`` address (of ``atd.json``'s folder, or of tar files with
-            ``{000..009}``), which are fetched now and proved only where an ``atd.json`` says how.
+            ``{000..009}``), which are fetched now and proved only where an ``atd.json`` says how;
+            or a typed `Ref` of any of these, which brings the class to read samples as.
         split: which split; all of them, one after the other, where it is None.
         schema: a class to read samples as; rows where it is None.
         allow_previous_key: accept records signed by an earlier key of the publisher.
@@ -67,7 +80,7 @@ def load(
         RecordAbsent: it is proved that the publisher has no such data set.
         AtdError: whatever else stood in the way; see `atd.errors`.
     """
-    place = parse_ref(ref)
+    place = parse_ref(str(ref))
     source: ShardSource
     if isinstance(place, DatasetRef):
         daemon = connection or Connection()
@@ -82,5 +95,6 @@ def load(
         source = folder_source(Path(place.path).expanduser(), split)
     else:
         source = url_source(place.pattern, split)
-    flow = Flow(source, Selection.whole(source.counts), resolve(source.schema, schema))
-    return Dataset(flow)
+    reader = ref.sample if isinstance(ref, Ref) and schema is None else schema
+    flow = Flow(source, Selection.whole(source.counts), resolve(source.schema, reader))
+    return TypedDataset(flow) if isinstance(ref, Ref) else Dataset(flow)

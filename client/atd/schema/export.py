@@ -19,7 +19,9 @@ _IMPORTS: Final = {
     "datetime": ("datetime", "datetime"),
     "Annotated": ("typing", "Annotated"),
     "Any": ("typing", "Any"),
+    "Final": ("typing", "Final"),
     "Literal": ("typing", "Literal"),
+    "Protocol": ("typing", "Protocol"),
     "np": ("numpy", ""),
     "NDArray": ("numpy.typing", "NDArray"),
     "atd": ("atd", ""),
@@ -41,12 +43,12 @@ def to_python(schema: fields.Schema, name: str) -> str:
     Args:
         name: of the data set or the class; made into an identifier.
     """
-    source = _Source({field.name for field in _all_fields(schema.fields)})
-    source.add_class(_class_name(name), schema.fields)
-    return "\n\n".join([source.imports(), *(f"\n{text}" for text in source.classes)]) + "\n"
+    source = Source(schema)
+    source.add_class(class_name(name), schema.fields)
+    return source.module()
 
 
-class _Source:
+class Source:
     """The classes written so far: those of structs stand before the class that uses them.
 
     A field with a default shadows, within its class, whatever has the same name: a field ``int``
@@ -54,11 +56,13 @@ class _Source:
     another name.
     """
 
-    def __init__(self, taken: set[str]) -> None:
+    def __init__(self, schema: fields.Schema) -> None:
         self.classes: list[str] = []
-        self._taken = taken
+        self.structs: dict[tuple[str, str], str] = {}
+        """The class of a struct, by the class and the field that hold it."""
+        self._taken = {field.name for field in _all_fields(schema.fields)}
         self._words: dict[str, str] = {}
-        self._names = {*_IMPORTS, *taken, "None", "True", "False"}
+        self._names = {*_IMPORTS, *self._taken, "None", "True", "False"}
 
     def word(self, name: str) -> str:
         """How to say ``name`` in an annotation."""
@@ -69,12 +73,15 @@ class _Source:
 
     def imports(self) -> str:
         """The head of the module: what the classes use, and other names for what they shadow."""
-        groups: list[list[str]] = []
+        renamed = [
+            f"{word} as {alias}"
+            for word, alias in self._words.items()
+            if word not in _IMPORTS and alias != word
+        ]
+        groups = [[f"from builtins import {', '.join(renamed)}"] if renamed else []]
         for modules in _MODULES:
             lines = [self._import(module) for module in modules]
             groups.append([line for line in lines if line])
-        renamed = [(word, alias) for word, alias in self._words.items() if word not in _IMPORTS]
-        groups.append([f"{alias} = {word}" for word, alias in renamed if alias != word])
         return "\n\n".join("\n".join(group) for group in groups if group)
 
     def _import(self, module: str) -> str:
@@ -92,17 +99,26 @@ class _Source:
 
     def add_class(self, wanted: str, members: tuple[fields.Field, ...]) -> str:
         """Write the class, and give the name that it got."""
-        name, number = wanted, 1
-        while name in self._names:
-            number += 1
-            name = f"{wanted}{number}"
-        self._names.add(name)
+        name = self.fresh(wanted)
         lines = [self.member(name, field) for field in members]
         order = [field.optional for field in members]
         options = "" if order == sorted(order) else "(kw_only=True)"
         decorator = f"@{self.word('atd')}.sample{options}"
         self.classes.append("\n".join([decorator, f"class {name}:", *lines]))
         return name
+
+    def fresh(self, wanted: str) -> str:
+        """``wanted``, with a number where the module has that name already."""
+        name, number = wanted, 1
+        while name in self._names:
+            number += 1
+            name = f"{wanted}{number}"
+        self._names.add(name)
+        return name
+
+    def module(self) -> str:
+        """Everything that was written, as the source of a module."""
+        return "\n\n".join([self.imports(), *(f"\n{text}" for text in self.classes)]) + "\n"
 
     def member(self, owner: str, field: fields.Field) -> str:
         """The line of one field."""
@@ -127,7 +143,8 @@ class _Source:
             case fields.List():
                 return f"{self.word('list')}[{self.annotation(owner, name, kind.item)}]"
             case fields.Struct():
-                return self.add_class(owner + _camel(name), kind.fields)
+                made = self.add_class(owner + _camel(name), kind.fields)
+                return self.structs.setdefault((owner, name), made)
             case fields.Label():
                 return f"{self.word('Literal')}[{', '.join(map(repr, kind.names))}]"
             case fields.Json():
@@ -189,7 +206,7 @@ def _arguments(**values: Any) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items() if value is not None)
 
 
-def _class_name(text: str) -> str:
+def class_name(text: str) -> str:
     """``com.lecun.mnist`` as ``ComLecunMnist``: an identifier, whatever ``text`` is."""
     name = _camel(text)
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"Sample{name}"

@@ -1,0 +1,94 @@
+"""Data sets whose samples and batches a type checker knows: what `atd schema pull` writes for.
+
+What belongs here: `Ref`, which carries the types of a data set beside its name, and the data set
+that `atd.load` makes of one. Nothing here acts differently from an untyped data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from atd.dataset.batches import Batches, Collate
+from atd.dataset.dataset import Dataset
+
+T = TypeVar("T")
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Ref(Generic[T, B]):
+    """A reference to a data set with the types of its samples and its batches.
+
+    ``Ref[Flower, FlowerBatch]("@alice.example.com/flowers", Flower)``: ``B`` is a type only, a
+    `Columns` protocol with an attribute for each field. Written by ``atd schema pull --python``.
+
+    Args:
+        ref: what to load; anything that `atd.load` takes.
+        sample: the class to read samples as.
+    """
+
+    ref: str
+    sample: type[T]
+
+    def __str__(self) -> str:
+        return self.ref
+
+
+class Columns(Protocol):
+    """What every batch can do, whatever its fields: the base of a typed batch."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+    def __contains__(self, name: object, /) -> bool: ...
+
+
+class BatchesOf(Protocol[B_co]):
+    """`Batches` of a known type."""
+
+    @property
+    def n(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[B_co]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class TypedDataset(Dataset[T], Generic[T, B]):
+    """A `Dataset` of samples ``T`` whose batches are ``B``, until `map` makes something else."""
+
+    def _with(self, **changes: Any) -> TypedDataset[T, B]:
+        return TypedDataset(replace(self.flow, **changes))
+
+    if TYPE_CHECKING:
+        # The very methods of `Dataset`, said to keep both types.
+
+        def ordered(self) -> TypedDataset[T, B]: ...
+        def shuffled(
+            self,
+            seed: int = 0,
+            epoch: int = 0,
+            *,
+            window: int | None = ...,
+            block: int | None = None,
+        ) -> TypedDataset[T, B]: ...
+        def take(self, n: int) -> TypedDataset[T, B]: ...
+        def skip(self, n: int) -> TypedDataset[T, B]: ...
+        def shard(self, rank: int, world: int) -> TypedDataset[T, B]: ...
+        def filter(self, keep: Callable[[T], object]) -> TypedDataset[T, B]: ...
+        def split(self, *fractions: float, seed: int = 0) -> tuple[TypedDataset[T, B], ...]: ...
+        @overload
+        def __getitem__(self, which: int) -> T: ...
+        @overload
+        def __getitem__(self, which: slice | Sequence[int]) -> TypedDataset[T, B]: ...
+        def __getitem__(self, which: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def batched(
+            self, n: int, drop_last: bool = False, collate: None = None
+        ) -> BatchesOf[B]: ...
+        @overload
+        def batched(self, n: int, drop_last: bool = False, *, collate: Collate) -> Batches: ...
+        def batched(self, n: int, drop_last: bool = False, collate: Any = None) -> Any: ...
