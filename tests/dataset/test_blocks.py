@@ -25,6 +25,7 @@ from atd.schema.fields import Schema
 from atd.schema.row import same
 from atd.shards.batch import Batch, Labels, Ragged, collate
 from atd.shards.cut import pack
+from atd.shards.gather import Pool
 from atd.shards.layout import default_layout
 from atd.shards.texts import Decoded
 from leaves import Leaf, pack_folder
@@ -130,7 +131,7 @@ def test_code_of_the_class_runs_for_each_sample_of_a_batch(leaves: Path) -> None
     batch = next(iter(atd.load(str(leaves), split="train", schema=Counting).batched(2)))
     assert batch.number.tolist() == [1000, 1001]
     with pytest.raises(Uncommon):
-        Stacker(atd.load(str(leaves), schema=Counting).flow)
+        Stacker(atd.load(str(leaves), schema=Counting).flow, Pool())
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from atd.shards.gather import (
     Octets,
     Pool,
     rows,
+    rows_across,
     rows_by_hand,
     rows_into,
     rows_to,
@@ -57,6 +58,32 @@ def test_rows_to_their_places_in_any_order(width: int) -> None:
     rows_by_hand(octets, offsets, by_hand)
     assert np.array_equal(out[places], by_hand)
     assert not out[[2, 5]].any()
+
+
+@given(width=st.integers(1, 20), count=st.integers(1, 12), draw=st.data())
+def test_rows_across_maps_are_those_of_each(width: int, count: int, draw: st.DataObject) -> None:
+    octets = [np.random.default_rng(n).integers(0, 256, 40 + n).astype(np.uint8) for n in range(3)]
+    which = np.array(draw.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
+    starts = np.array(
+        draw.draw(st.lists(st.integers(0, 40 - width), min_size=count, max_size=count)), np.int64
+    )
+    places = [np.flatnonzero(which == n) for n in range(3)]
+    parts = [(octets[n], starts[places[n]], places[n]) for n in range(3)]
+    out = np.empty((count, width), np.uint8)
+    for data, offsets, at in parts:
+        rows_to(data, offsets, out, at)
+    assert np.array_equal(rows_across(list(parts), width, count), out)
+
+
+@pytest.mark.parametrize("offset", [-1, 93, 2**62, -(2**62)])
+def test_a_row_outside_of_its_map_is_never_read(offset: int) -> None:
+    octets = np.zeros(100, np.uint8)
+    parts = [
+        (octets, np.array([0, offset], np.int64), slice(0, 2)),
+        (octets, np.zeros(1, np.int64), slice(2, 3)),
+    ]
+    with pytest.raises(IndexError, match="outside of a map of 100"):
+        rows_across(list(parts), 8, 3)
 
 
 @pytest.mark.parametrize("gap", [0, 7])

@@ -20,6 +20,7 @@ from atd.dataset.flow import Flow
 from atd.errors import AtdError, LocalError
 from atd.schema.classes import schema_of
 from atd.shards.batch import Batch, Column, collate, column_of
+from atd.shards.gather import Pool
 
 _BLOCK_BYTES: Final = 4 << 20
 """Bytes of shards in a block that several batches are cut out of."""
@@ -43,6 +44,7 @@ class Batches:
         self._collate = collate
         self._start = 0
         self._consumed = 0
+        self._pool = Pool()
 
     def __len__(self) -> int:
         """How many batches there are.
@@ -89,7 +91,7 @@ class Batches:
     def _run(self, start: int) -> Iterator[Any]:
         if self._collate is None:
             try:
-                stacker = Stacker(self.flow)
+                stacker = Stacker(self.flow, self._pool)
             except Uncommon:
                 pass
             else:

@@ -32,7 +32,7 @@ from atd.schema.resolve import Reading
 from atd.schema.row import Row
 from atd.shards.batch import Batch, Labels, stacked
 from atd.shards.column_kinds import Arrays, Column, Numbers, Rows, Strings
-from atd.shards.gather import LARGE_ROW, Pool, rows, rows_into, rows_to
+from atd.shards.gather import LARGE_ROW, Pool, rows, rows_across, rows_into, rows_to
 from atd.shards.reader import ShardFile
 from atd.shards.texts import INLINE, MAX_MAP, listed, worth_arrow
 from atd.shards.unfit import Unfit
@@ -114,10 +114,10 @@ class Block:
 
     def columns(self, name: str) -> Iterator[tuple[Column, Rows, Rows]]:
         """The columns of a field, with the rows of each and where they belong."""
-        for shard, rows, places in self._parts:
+        for shard, at, places in self._parts:
             columns = shard.columns
             assert columns is not None
-            yield columns.by_name[name], rows, places
+            yield columns.by_name[name], at, places
 
     def values(self, name: str) -> list[Any]:
         """A field of all samples as a list.
@@ -142,7 +142,7 @@ class Block:
     def _strings(self, name: str) -> list[str] | None:
         """A text field of samples from several shards, through one Arrow array over all of them;
         None if it is none, or not worth it."""
-        columns = [(column, rows, places) for column, rows, places in self.columns(name)]
+        columns = list(self.columns(name))
         fit = (
             isinstance(c, Strings) and c.missing is None and len(c.octets) <= MAX_MAP
             for c, _, _ in columns
@@ -151,13 +151,13 @@ class Block:
             return None
         views = np.empty((self.count, 4), np.int32)
         whole = views.view("V16")[:, 0]
-        for number, (column, rows, places) in enumerate(columns):
+        for number, (column, rows_of, places) in enumerate(columns):
             held = cast("Strings", column)
-            whole[places] = held.views[rows]
+            whole[places] = held.views[rows_of]
             if number:
                 # Short ones are in the view itself, and have no buffer to name.
                 at = np.arange(self.count)[places] if isinstance(places, slice) else places
-                views[at[held.lengths[rows] > INLINE], 2] = number
+                views[at[held.lengths[rows_of] > INLINE], 2] = number
         return listed(views, [column.octets for column, _, _ in columns])  # type: ignore[attr-defined]
 
     def each(self, name: str) -> Iterator[Any]:
@@ -195,14 +195,14 @@ class Block:
     def numbers(self, name: str, dtype: str) -> NDArray[Any]:
         """A numeric field of all samples: (n,), or (n, 4) for boxes; a new array."""
         if len(self._parts) == 1:
-            column, rows, _ = next(self.columns(name))
-            return cast("Numbers", column).data[rows].astype(dtype)
+            column, at, _ = next(self.columns(name))
+            return cast("Numbers", column).data[at].astype(dtype)
         out: NDArray[Any] | None = None
-        for column, rows, places in self.columns(name):
+        for column, at, places in self.columns(name):
             data = cast("Numbers", column).data
             if out is None:
                 out = np.empty((self.count, *data.shape[1:]), dtype)
-            out[places] = data[rows]
+            out[places] = data[at]
         assert out is not None
         return out
 
@@ -217,10 +217,8 @@ class Block:
             shape, dtype, width = held.shape, held.dtype, held.width
         if shape is None or dtype is None:
             return None
-        if len(self._parts) == 1 and width < LARGE_ROW:
-            column, at, _ = next(self.columns(name))
-            held = cast("Arrays", column)
-            return rows(held.octets, held.offsets[at], width).view(dtype).reshape(-1, *shape)
+        if width < LARGE_ROW:
+            return self._small_arrays(name, width).view(dtype).reshape(self.count, *shape)
         out = pool.take(self.count * width).reshape(self.count, width)
         for column, at, places in self.columns(name):
             held = cast("Arrays", column)
@@ -229,6 +227,14 @@ class Block:
             else:
                 rows_to(held.octets, held.offsets[at], out, places)
         return out.view(dtype).reshape(self.count, *shape)
+
+    def _small_arrays(self, name: str, width: int) -> NDArray[np.uint8]:
+        columns = [(cast("Arrays", c), at, places) for c, at, places in self.columns(name)]
+        if len(columns) == 1:
+            held, at, _ = columns[0]
+            return rows(held.octets, held.offsets[at], width)
+        parts = [(held.octets, held.offsets[at], places) for held, at, places in columns]
+        return rows_across(parts, width, self.count)
 
 
 def _numbered(samples: Rows) -> list[int]:
@@ -377,7 +383,7 @@ class Stacker:
         Uncommon: such batches have to be made of samples.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, pool: Pool) -> None:
         reading: Reading[Any] = flow.reading
         made = flow.schema
         if flow.stages or {step.name for step in reading.steps} != set(made.names):
@@ -386,7 +392,7 @@ class Stacker:
             raise Uncommon
         steps = {step.name: step for step in reading.steps}
         written = {field.name: field.kind for field in flow.source.schema}
-        self._pool = Pool()
+        self._pool = pool
         self._columns = [
             (field, steps[field.name], written[steps[field.name].source], reading.reader is None)
             for field in made
