@@ -119,6 +119,10 @@ class _Worker:
         """The next item; raises what the worker raised."""
         wait([self.pipe, self.process.sentinel])
         try:
+            # A process forked elsewhere meanwhile may hold the other end, so its closing is not
+            # all there is to go by.
+            if not self.pipe.poll():
+                raise EOFError
             item = _receive(self.pipe)
         except (EOFError, OSError):
             self.process.join(_PATIENCE_S)
