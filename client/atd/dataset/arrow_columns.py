@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from atd.schema import fields
 from atd.schema.kinds import Array, Kind
+from atd.shards.batch import Batch
 from atd.shards.media import Media, encode_png, is_pillow
 
 MEDIA: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -93,8 +94,11 @@ def arrow_field(field: fields.Field, form: Form) -> pa.Field:
     return pa.field(field.name, kind, field.nullable or field.optional, metadata=said or None)
 
 
-def column(kind: Kind, values: Sequence[Any], form: Form) -> pa.Array:
+def column(kind: Kind, values: Any, form: Form) -> pa.Array:
     """The array of ``values``, of the type that `arrow_type` says.
+
+    Args:
+        values: a list with None where nothing is, or the column of a batch.
 
     Raises:
         ValueError, TypeError, OverflowError: a value is not of the kind.
@@ -114,7 +118,9 @@ def column(kind: Kind, values: Sequence[Any], form: Form) -> pa.Array:
         case fields.Struct():
             return _structs(kind, values, form)
         case fields.Box():
-            flat = np.array([(0.0,) * 4 if v is None else v for v in values], dtype=np.float64)
+            if not isinstance(values, np.ndarray):
+                values = [(0.0,) * 4 if value is None else value for value in values]
+            flat = np.asarray(values, dtype=np.float64)
             return pa.FixedSizeListArray.from_arrays(
                 pa.array(flat.reshape(-1)), type=_BOX, mask=_mask(values)
             )
@@ -128,13 +134,17 @@ def column(kind: Kind, values: Sequence[Any], form: Form) -> pa.Array:
 # ------------------------------------------------------------------ scalars
 
 
-def _mask(values: Sequence[Any]) -> pa.Array | None:
+def _mask(values: Any) -> pa.Array | None:
     """Which of ``values`` are null, as Arrow takes it; None where none is."""
+    if not isinstance(values, list):
+        return None
     null = np.array([value is None for value in values], dtype=np.bool_)
     return pa.array(null) if null.any() else None
 
 
-def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> pa.Array:
+def _numbers(values: Any, dtype: np.dtype[Any]) -> pa.Array:
+    if isinstance(values, np.ndarray):
+        return pa.array(np.asarray(values, dtype=dtype))
     null = np.array([value is None for value in values], dtype=np.bool_)
     if not null.any():
         return pa.array(np.array(values, dtype=dtype))
@@ -142,10 +152,12 @@ def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> pa.Array:
     return pa.array(filled, mask=null)
 
 
-def _labels(kind: fields.Label, values: Sequence[Any], form: Form) -> pa.Array:
+def _labels(kind: fields.Label, values: Any, form: Form) -> pa.Array:
     """Names or indices, as a class may say either."""
-    places = {name: at for at, name in enumerate(kind.names)}
-    indices = [places[v] if isinstance(v, str) else v for v in values]
+    indices = values
+    if not isinstance(values, np.ndarray):
+        places = {name: at for at, name in enumerate(kind.names)}
+        indices = [places[v] if isinstance(v, str) else v for v in values]
     if form.labels == "index":
         return _numbers(indices, np.dtype(np.int64))
     codes = _numbers(indices, np.dtype(np.int32))
@@ -185,13 +197,17 @@ def _lists(kind: fields.List, values: Sequence[Any], form: Form) -> pa.Array:
     )
 
 
-def _structs(kind: fields.Struct, values: Sequence[Any], form: Form) -> pa.Array:
-    children = [
-        column(field.kind, [member(value, field.name) for value in values], form)
-        for field in kind.fields
-    ]
+def _structs(kind: fields.Struct, values: Any, form: Form) -> pa.Array:
+    children = [column(field.kind, values_of(values, field.name), form) for field in kind.fields]
     members = [arrow_field(field, form) for field in kind.fields]
     return pa.StructArray.from_arrays(children, fields=members, mask=_mask(values))
+
+
+def values_of(samples: Any, name: str) -> Any:
+    """The column ``name`` of a batch, or of a list of samples; None for each that lacks it."""
+    if isinstance(samples, Batch):
+        return samples[name] if name in samples else [None] * len(samples)
+    return [member(sample, name) for sample in samples]
 
 
 def member(sample: Any, name: str) -> Any:
@@ -240,7 +256,7 @@ def _nested_fixed(item: pa.DataType, shape: Sequence[int]) -> pa.DataType:
     return item
 
 
-def _flat(kind: Array, values: Sequence[Any]) -> list[NDArray[Any]]:
+def _flat(kind: Array, values: Any) -> list[NDArray[Any]]:
     """Every array as its numbers, in C order, with the shape kept; nulls left out."""
     number, more = _element(kind)
     found = []
@@ -251,16 +267,26 @@ def _flat(kind: Array, values: Sequence[Any]) -> list[NDArray[Any]]:
     return found
 
 
-def _same_shape(kind: Array, values: Sequence[Any], form: Form) -> pa.Array:
-    made = arrow_type(kind, form)
+def _stacked(kind: Array, values: Any) -> NDArray[Any]:
+    """Arrays of one shape as one, with zeros where nothing is; the column of a batch as it is."""
     number, more = _element(kind)
     shape = (*(kind.shape or ()), *more)
+    if isinstance(values, np.ndarray) and values.shape[1:] == kind.shape:
+        dense = np.asarray(values, dtype=kind.dtype, order="C")
+        return dense.reshape(-1).view(number).reshape(len(values), *shape)
     whole = np.zeros((len(values), *shape), dtype=number)
     present = [at for at, value in enumerate(values) if value is not None]
     for at, array in zip(present, _flat(kind, values), strict=True):
         if array.shape != shape:
             raise ValueError(f"an array of shape {list(array.shape)}, not {list(shape)}")
         whole[at] = array
+    return whole
+
+
+def _same_shape(kind: Array, values: Any, form: Form) -> pa.Array:
+    made = arrow_type(kind, form)
+    whole = _stacked(kind, values)
+    shape = whole.shape[1:]
     flat, mask = pa.array(whole.reshape(-1)), _mask(values)
     if isinstance(made, pa.FixedShapeTensorType):
         size = math.prod(shape)
@@ -271,7 +297,7 @@ def _same_shape(kind: Array, values: Sequence[Any], form: Form) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, shape[0], mask=mask)
 
 
-def _any_shape(kind: Array, values: Sequence[Any]) -> pa.Array:
+def _any_shape(kind: Array, values: Any) -> pa.Array:
     number, more = _element(kind)
     arrays = _flat(kind, values)
     empty = np.zeros(0, dtype=number)

@@ -17,7 +17,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from atd.dataset.arrow_columns import Form, arrow_field, column, member
+from atd.dataset.arrow_columns import Form, arrow_field, column, member, values_of
+from atd.dataset.batches import Batches
 from atd.dataset.cursor import Cursor
 from atd.dataset.flow import Flow
 from atd.errors import LocalError
@@ -33,13 +34,18 @@ Reader: TypeAlias = pa.RecordBatchReader
 BATCH: Final = 1_024
 """Samples in a record batch, at most."""
 BATCH_BYTES: Final = 64 * 2**20
-"""A record batch is ended by the sample that makes it this large: memory stays bounded."""
+"""About how large a record batch becomes, at most, but for one sample: memory stays bounded."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The columns of what `Flow` gives, and the samples themselves, which come once."""
+    """The columns of what ``flow`` gives, and the samples themselves, which come once.
 
+    Batches are taken over column by column where they hold what Arrow is to hold: not after a map,
+    and not with images, which batches decode.
+    """
+
+    flow: Flow
     columns: tuple[tuple[str, Kind], ...]
     schema: pa.Schema
     samples: Iterator[Any]
@@ -47,22 +53,31 @@ class Plan:
 
     def batches(self, n: int) -> Iterator[pa.RecordBatch]:
         """The samples in record batches of at most ``n``."""
+        if self.flow.mapped or any(_has_image(kind) for _, kind in self.columns):
+            for group in self._groups(n):
+                yield self._batch(group)
+        else:
+            for batch in Batches(self.flow, min(n, _fitting(self.flow)), False, None):
+                yield self._batch(batch)
+
+    def _groups(self, n: int) -> Iterator[list[Any]]:
         group: list[Any] = []
         weight = 0
         for sample in self.samples:
             group.append(sample)
             weight += sum(_weight(member(sample, name)) for name, _ in self.columns)
             if len(group) == n or weight >= BATCH_BYTES:
-                yield self._batch(group)
+                yield group
                 group, weight = [], 0
         if group:
-            yield self._batch(group)
+            yield group
 
-    def _batch(self, group: list[Any]) -> pa.RecordBatch:
+    def _batch(self, group: Any) -> pa.RecordBatch:
+        """The record batch of a list of samples, or of a batch."""
         arrays = []
         for name, kind in self.columns:
             try:
-                arrays.append(column(kind, [member(one, name) for one in group], self.form))
+                arrays.append(column(kind, values_of(group, name), self.form))
             except (ValueError, TypeError, OverflowError) as error:
                 raise LocalError(
                     f"{name}: expected {describe(kind)} in every sample: {error}",
@@ -88,7 +103,7 @@ def plan(flow: Flow, form: Form) -> Plan:
         metadata={"atd:source": flow.source.what, "atd:version": flow.source.version},
     )
     columns = tuple((field.name, field.kind) for field in members)
-    return Plan(columns, schema, samples, form)
+    return Plan(flow, columns, schema, samples, form)
 
 
 def reader(flow: Flow, n: int = BATCH) -> pa.RecordBatchReader:
@@ -150,6 +165,22 @@ def _guess(value: Any) -> Kind:
         case Media():
             return fields.Audio()
     return fields.Json()
+
+
+def _fitting(flow: Flow) -> int:
+    """How many samples of the usual size there are in `BATCH_BYTES`; one at least."""
+    size = sum(shard.size for shard in flow.source.shards) / max(1, sum(flow.source.counts))
+    return max(1, int(BATCH_BYTES / max(1.0, size)))
+
+
+def _has_image(kind: Kind) -> bool:
+    """Whether a value of ``kind`` is an image or holds one."""
+    match kind:
+        case fields.List():
+            return _has_image(kind.item)
+        case fields.Struct():
+            return any(_has_image(field.kind) for field in kind.fields)
+    return isinstance(kind, fields.Image)
 
 
 def _weight(value: Any) -> int:
