@@ -17,6 +17,8 @@ from atd.schema import fields
 from atd.schema.fields import Field, Schema
 from atd.schema.row import same
 from atd.shards import arrays
+from atd.shards.index import _Grouping, _keys_of_one_member_each
+from atd.shards.keys import split_name
 from atd.shards.layout import default_layout
 from atd.shards.reader import ShardFile
 from atd.shards.tar import TarWriter
@@ -221,3 +223,31 @@ def test_a_shard_of_nothing_but_one_lie_has_no_rows_or_the_right_ones(
     tmp_path: Path, name: str
 ) -> None:
     compare(write_raw(tmp_path / "s.tar", SCHEMA, [odd_payloads()[name]] * 3))
+
+
+names = st.lists(
+    st.text("ab./_é", min_size=1, max_size=4)
+    | st.sampled_from(["k1.msgpack", "k2.msgpack", "k2.MSGPACK", "a/b.msgpack", ".msgpack"]),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(names=names)
+def test_an_index_made_at_once_is_the_one_grouped_name_by_name(names: list[str]) -> None:
+    quick = _keys_of_one_member_each(names)
+    if quick is None:
+        return
+    slow = _Grouping("s")
+    for at, name in enumerate(names):
+        parts = split_name(name)
+        assert parts is not None
+        slow.add(at, *parts)
+    assert quick == tuple(slow.keys)
+    assert slow.members == slow.first == list(range(len(names)))
+    assert tuple(slow.suffixes) == ("msgpack",)
+
+
+def test_an_index_of_a_packed_shard_is_made_at_once() -> None:
+    assert _keys_of_one_member_each(["a.msgpack", "b-1.msgpack"]) == ("a", "b-1")
+    assert _keys_of_one_member_each(["a.msgpack", "a.msgpack"]) is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import chain, pairwise
 from operator import length_hint
@@ -188,17 +189,18 @@ def read_at(flow: Flow, positions: Indices) -> Iterator[tuple[int, Any]]:
 
 def sample_at(flow: Flow, position: int) -> Any:
     """The sample at one position of the selection, with its maps applied."""
-    selection, source = flow.selection, flow.source
+    selection, reading = flow.selection, flow.reading
     index = position
     if len(selection.steps) > 1:
         index = int(selection.pick(np.array([position], dtype=np.int64))[0])
-    number = 0
-    while index >= source.counts[number]:
-        index -= source.counts[number]
-        number += 1
-    shard = shelf_of(source).shard(number)
-    made = flow.reading(shard.sample(index, flow.reading.names))
-    return through(flow.stages, made)
+    shelf = shelf_of(flow.source)
+    number = bisect_right(shelf.ends, index)
+    row = index - (shelf.ends[number - 1] if number else 0)
+    shard = shelf.shard(number)
+    values = shard.quick(row, reading.names)
+    if values is None:
+        values = shard.sample(row, reading.names)
+    return through(flow.stages, reading(values))
 
 
 def read_raw(flow: Flow, positions: Indices) -> Iterator[tuple[int, str, int, dict[str, Any]]]:

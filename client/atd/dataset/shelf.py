@@ -14,6 +14,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,8 @@ class Shelf:
         # Weak, or the shelf would keep alive the source that keeps the shelf.
         self._source = weakref.ref(source)
         self._process = os.getpid()
+        self.ends = list(accumulate(source.counts))
+        """Samples in the shards up to and with each."""
         self._open: OrderedDict[int, ShardFile] = OrderedDict()
         self._coming: dict[int, Future[Path]] = {}
         self._threads: ThreadPoolExecutor | None = None

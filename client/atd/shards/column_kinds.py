@@ -91,8 +91,7 @@ class Numbers(Column):
         self.data = data
 
     def one(self, row: int) -> Any:
-        value = self.data[row].tolist()
-        return tuple(value) if self.data.ndim > 1 else value
+        return tuple(self.data[row].tolist()) if self.data.ndim > 1 else self.data.item(row)
 
     def values(self, at: Rows) -> list[Any]:
         found: list[Any] = self.data[at].tolist()
@@ -116,8 +115,8 @@ class Spans(Column):
         self.lengths = _spread(self.lengths, at, count)
 
     def _span(self, row: int) -> memoryview:
-        start = int(self.offsets[row])
-        return self.view[start : start + int(self.lengths[row])]
+        start = self.offsets.item(row)
+        return self.view[start : start + self.lengths.item(row)]
 
 
 class Strings(Spans):
@@ -171,9 +170,9 @@ class Arrays(Spans):
 
     def one(self, row: int) -> NDArray[Any]:
         shape = self.shape or tuple(self.shapes[row].tolist())
-        if not self.lengths[row]:
+        if not self.lengths.item(row):
             return _empty(shape, self.dtype)
-        return np.ndarray(shape, self.dtype, self.view, int(self.offsets[row]))
+        return np.ndarray(shape, self.dtype, self.view, self.offsets.item(row))
 
     def values(self, at: Rows) -> list[Any]:
         return list(self._each(at))

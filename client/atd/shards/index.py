@@ -69,6 +69,12 @@ class MemberIndex:
                 sample's members are not adjacent, or two of them have the same suffix.
         """
         members = tar.scan(buffer, where)
+        alone = _keys_of_one_member_each(members.names)
+        if alone is not None:
+            count = len(alone)
+            first = np.arange(count + 1, dtype=np.int64)
+            suffix = np.zeros(count, np.uint16)
+            return cls(len(buffer), alone, first, members.offsets, members.sizes, suffix, (_ALONE,))
         grouped = _Grouping(where)
         for at, name in enumerate(members.names):
             parts = split_name(name)
@@ -138,6 +144,27 @@ class MemberIndex:
         )
         if not sound:
             raise ShardError(f"{where}: the member index contradicts itself")
+
+
+_ALONE: Final = "msgpack"
+
+
+def _keys_of_one_member_each(names: list[str]) -> tuple[str, ...] | None:
+    """The keys of a packed shard, if each name is plainly ``KEY.msgpack`` and comes once.
+
+    The same that `_Grouping` finds out name by name; control characters are refused before.
+    """
+    ending = f".{_ALONE}\n"
+    text = "".join([f"{name}\n" for name in names])
+    plain = (
+        len(names) > 0
+        and text.count(ending) == text.count(".") == text.count("\n") == len(names)
+        and "/" not in text
+        and not text.startswith(".")
+        and "\n." not in text
+        and len(set(names)) == len(names)
+    )
+    return tuple(text.replace(ending, "\n").split("\n")[:-1]) if plain else None
 
 
 class _Grouping:

@@ -66,7 +66,7 @@ class ShardFile:
         self.schema = schema
         self.layout = layout
         self._read = SampleReader(schema, layout)
-        self._media = tuple(field.name for field in schema if _holds_media(field.kind))
+        self._media = frozenset(field.name for field in schema if _holds_media(field.kind))
         self._view = memoryview(_map(self.path, self.name))
         self.index = MemberIndex.of(self._view, self.name) if index is None else index
         self._check()
@@ -155,6 +155,18 @@ class ShardFile:
             if name in sample:
                 _place(sample[name], f"{self.name}: sample {self.key(i)}: field {name}")
         return sample
+
+    def quick(self, i: int, names: Collection[str]) -> dict[str, Any] | None:
+        """These fields of sample ``i`` from the columns; None if `sample` has to read them."""
+        columns = self.columns
+        row = -1 if columns is None else i if columns.row is None else int(columns.row[i])
+        if columns is None or row < 0 or not self._media.isdisjoint(names):
+            return None
+        by_name = columns.by_name
+        try:
+            return {name: by_name[name].get(row) for name in names}
+        except (Unfit, UnicodeDecodeError):
+            return None
 
     def value(self, i: int, name: str) -> Any:
         """One field of sample ``i``, from the columns where they have it.

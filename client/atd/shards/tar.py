@@ -35,7 +35,7 @@ _NAME: Final = re.compile(r"[!-.0-~][!-~]*")
 _OCTAL: Final = re.compile(rb" *([0-7]+)[ \0]*")
 _DECIMAL: Final = re.compile(rb"[0-9]{1,20}")
 _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,8}) ")
-_FAST_BELOW: Final = 8192
+_FAST_BELOW: Final = 128 * 1024
 """Member size in bytes below which looking at every block at once beats walking the chain."""
 
 
