@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, pairwise
 from operator import length_hint
 from typing import Any, Final, Generic, TypeVar
@@ -27,8 +27,11 @@ from atd.errors import LocalError
 T = TypeVar("T")
 
 FORMAT: Final = 1
-CHUNK: Final = 8192
-"""Positions looked up at once; their shards are fetched while the first of them are read."""
+CHUNK: Final = 512
+"""Positions looked up at once where samples are read one by one."""
+
+_CHUNK_BYTES: Final = 16 << 20
+"""Bytes of samples looked up at once, up to 4,096; what is fetched ahead is twice that."""
 
 _BLOCK_BYTES: Final = 1 << 20
 _FIRST: Final = 64
@@ -143,20 +146,38 @@ def reaches(
             ends where an ordered flow comes to another shard, which may have to be fetched first.
         first: positions in the first.
     """
-    ends = np.cumsum(flow.source.counts, dtype=np.int64)
-    shelf, size = shelf_of(flow.source), most or most_in_block(flow)
-    chunk = size * max(1, CHUNK // size)
-    begin = start
-    while begin < stop:
-        count = min(first if begin == start else chunk, stop - begin)
-        positions = np.arange(begin, begin + count, dtype=np.int64)
-        shards, rows = _located(flow, positions, ends)
-        shelf.expect(np.flatnonzero(np.bincount(shards)).tolist())
-        whole = Reach(flow, begin, shards, rows)
-        for low, high in pairwise([0, *(_joints(shards) if most is None else ()), count]):
+    size = most or most_in_block(flow)
+    chunk = size * max(1, most_in_block(flow, _CHUNK_BYTES) // size)
+    edges = [start, *range(start + first, stop, chunk), stop] if start < stop else []
+    chunks = (np.arange(low, high, dtype=np.int64) for low, high in pairwise(edges))
+    for positions, shards, rows in _looking_ahead(flow, chunks):
+        whole = Reach(flow, int(positions[0]), shards, rows)
+        joints = _joints(shards) if most is None else []
+        for low, high in pairwise([0, *joints, len(shards)]):
             for at in range(low, high, size):
                 yield whole.part(at, min(at + size, high))
-        begin += count
+
+
+def _looking_ahead(
+    flow: Flow, chunks: Iterable[Indices]
+) -> Iterator[tuple[Indices, Indices, Indices]]:
+    """Each chunk of positions with their shards and the rows in them. While one is read, the shards
+    of the next are fetched."""
+    ends = np.cumsum(flow.source.counts, dtype=np.int64)
+    shelf = shelf_of(flow.source)
+    ahead: tuple[Indices, Indices, Indices] | None = None
+    for positions in chunks:
+        here = ahead
+        ahead = positions, *_located(flow, positions, ends)
+        shelf.expect(np.flatnonzero(np.bincount(ahead[1])).tolist())
+        if here is not None:
+            yield here
+    if ahead is not None:
+        yield ahead
+
+
+def _chunks(positions: Indices, size: int) -> Iterator[Indices]:
+    return (positions[low : low + size] for low in range(0, len(positions), size))
 
 
 def _joints(shards: Indices) -> list[int]:
@@ -176,12 +197,9 @@ def most_in_block(flow: Flow, size_in_bytes: int = _BLOCK_BYTES) -> int:
 def read_at(flow: Flow, positions: Indices) -> Iterator[tuple[int, Any]]:
     """Each of ``positions`` (of the selection) with its sample; filtered ones are left out."""
     maker = Maker(flow)
-    ends = np.cumsum(flow.source.counts, dtype=np.int64)
-    most = most_in_block(flow)
-    for begin in range(0, len(positions), most):
-        here = positions[begin : begin + most]
-        reach = Reach(flow, 0, *_located(flow, here, ends))
-        for position, sample in zip(here.tolist(), reach.samples(maker), strict=True):
+    for here, shards, rows in _looking_ahead(flow, _chunks(positions, most_in_block(flow))):
+        samples = Reach(flow, 0, shards, rows).samples(maker)
+        for position, sample in zip(here.tolist(), samples, strict=True):
             made = through(flow.stages, sample)
             if made is not DROPPED:
                 yield position, made
@@ -205,14 +223,8 @@ def sample_at(flow: Flow, position: int) -> Any:
 
 def read_raw(flow: Flow, positions: Indices) -> Iterator[tuple[int, str, int, dict[str, Any]]]:
     """Position, key, shard number and decoded fields of each sample, in the order asked."""
-    ends = np.cumsum(flow.source.counts, dtype=np.int64)
     names, shelf = flow.reading.names, shelf_of(flow.source)
-    ahead = _located(flow, positions[:CHUNK], ends)
-    for begin in range(0, len(positions), CHUNK):
-        shards, rows = ahead
-        here = positions[begin : begin + CHUNK]
-        ahead = _located(flow, positions[begin + CHUNK : begin + 2 * CHUNK], ends)
-        shelf.expect(dict.fromkeys(shards.tolist()) | dict.fromkeys(ahead[0].tolist()))
+    for here, shards, rows in _looking_ahead(flow, _chunks(positions, CHUNK)):
         for position, number, row in zip(
             here.tolist(), shards.tolist(), rows.tolist(), strict=True
         ):
