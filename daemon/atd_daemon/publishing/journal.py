@@ -159,6 +159,15 @@ class Journal:
             )
             return Entry(id, did, name, request, plan_key, True)
 
+    def is_orphaned(self, did: Did, name: str) -> bool:
+        """Whether this name is being sent for a process that is gone: it will be let go of."""
+        with self._speaking():
+            row = self._db.execute(
+                "SELECT holder FROM publications WHERE did = ? AND name = ? AND open AND sending",
+                (did, name),
+            ).fetchone()
+        return row is not None and row[0] is not None and not Holder.read(row[0]).alive()
+
     def entry(self, id: str) -> Entry:
         """The open publication with this id.
 

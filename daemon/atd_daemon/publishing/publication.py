@@ -12,11 +12,12 @@ import asyncio
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from atd.errors import LocalError, StorageFault
+from atd.errors import Busy, LocalError, StorageFault
 from atd.names import check_name
 from atd.protocol.identity import Identity
+from atd.protocol.syntax import Did
 from atd.records import CutParameters
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
@@ -25,11 +26,15 @@ from atd_daemon.publishing.asked import Begin, Begun, Commit, Published
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.kinds import PDS, Spec
 from atd_daemon.publishing.holders import Holder
+from atd_daemon.publishing.journal import Entry
 from atd_daemon.publishing.patience import MAX_SILENT_WAIT_S, Listener, Nobody, Patience
 from atd_daemon.publishing.run import Run, Tools
 from atd_daemon.publishing.sending import Sender
 from atd_daemon.publishing.unpublish import Undo, Unpublished, needs_consent
 from atd_daemon.sync.prover import Prover
+
+LET_GO_S: Final = 10.0
+"""How long a publication whose caller is gone may take to end."""
 
 
 class Publishing:
@@ -78,11 +83,26 @@ class Publishing:
         )
         if asked.dry_run:
             return begun
-        entry = self.tools.journal.begin(
+        entry = await self._opened(
             account.did, asked.name, asked.to_journal(store, base_url), asked.holder
         )
         folder = await asyncio.to_thread(self._prepare, entry.id)
         return dataclasses.replace(begun, id=entry.id, staging=str(folder), resumed=entry.resumed)
+
+    async def _opened(self, did: Did, name: str, request: dict[str, Any], holder: Holder) -> Entry:
+        """The publication in the journal; waits while one of a caller that is gone ends.
+
+        Whoever interrupts a publication and starts it again at once is not told that it is busy.
+        """
+        journal, clock = self.tools.journal, self.tools.clock
+        until = clock.now() + LET_GO_S
+        while True:
+            try:
+                return journal.begin(did, name, request, holder)
+            except Busy:
+                if clock.now() > until or not journal.is_orphaned(did, name):
+                    raise
+            await clock.sleep(LET_GO_S / 100)
 
     async def commit(self, id: str, request: Commit, listener: Listener) -> Published:
         """Publish what is staged, and read it back with proof.
@@ -131,7 +151,7 @@ class Publishing:
         if not consent:
             raise needs_consent(check_name(name))
         journal = self.tools.journal
-        entry = journal.begin(did, check_name(name), {"unpublish": True}, holder or Holder())
+        entry = await self._opened(did, check_name(name), {"unpublish": True}, holder or Holder())
         with journal.sending(entry.id):
             try:
                 undone = await self._undo(await self.tools.resolver.identity(did), name, listener)
