@@ -49,7 +49,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         alice = Person.at(folder / "alice", ATD_HOST_LISTEN=listen, **known)
         bob = Person.at(folder / "bob", **known)
         for person in (alice, bob):
-            ending.callback(person.run, "daemon", "stop")
+            ending.callback(person.leave)
         zone.point("alice.test", front.did)
         made = alice.run("host", "init", front.domain, "--handle", "alice.test", "--json").done()
         password: str = made.json["password"]
@@ -81,7 +81,7 @@ def somebody(tmp_path: Path) -> Iterator[MakePerson]:
 
     yield make
     for person in made:
-        person.run("daemon", "stop")
+        person.leave()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ publishes does so from the embedded host, behind a `cli.front.Front` that can mi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atd.errors import AtdError
+from atd.errors import AtdError, BadSettings
+from atd.settings import Settings
+from atd_daemon import lifecycle
 
 TIMEOUT_S = 90
 ADVICE = re.compile(r" {5}\S")
@@ -111,6 +114,11 @@ class Person:
     def run_python(self, *arguments: str, stdin: str = "", **options: Any) -> Result:
         """Python with these arguments, to its end."""
         return finished(self.python(*arguments, **options), stdin)
+
+    def leave(self) -> None:
+        """Stop the daemon, if one runs; in this process, because it is quicker."""
+        with contextlib.suppress(BadSettings):  # then none could be started either
+            lifecycle.stop(Settings.load(self.environ))
 
     def daemon_pid(self) -> int:
         """The process of the running daemon."""

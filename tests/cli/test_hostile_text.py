@@ -81,6 +81,7 @@ def hostile(town: Town) -> Iterator[None]:
         "deprecated": {"reason": ORDERS} if isinstance(card.get("deprecated"), dict) else ORDERS,
     }
     session.put("network.atd.dataset", "hostile", card)
+    town.bob.run("ls", "@alice.test").done()
     yield
     town.alice.run("unpublish", "hostile", "--yes").done()
 
@@ -96,7 +97,6 @@ def record(account: Account, kind: str, rkey: str) -> dict[str, Any]:
 def test_nothing_that_a_publisher_writes_reaches_the_terminal(
     town: Town, command: str, form: str
 ) -> None:
-    town.bob.run("ls", "@alice.test").done()
     options = ["--json"] if form == "json" else []
     result = town.bob.run(*READING[command], *options)
     assert result.code == (0 if command not in ("absent", "no split") else result.code)

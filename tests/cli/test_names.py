@@ -21,7 +21,7 @@ from cli.stage import Person
 READING = ["show", "pull", "verify", "preview"]
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "pull", "preview"])
+@pytest.mark.parametrize("command", ["ls", "preview"])
 def test_a_handle_that_nobody_answers_for(town: Town, command: str) -> None:
     ref = "@nobody.test" if command == "ls" else "@nobody.test/plants"
     result = town.bob.run(command, ref)
@@ -95,14 +95,11 @@ def test_a_split_that_is_not_there_says_which_are(town: Town, command: str) -> N
     "ref",
     [
         "",
-        "plants and more",
         "@alice.test",
-        "alice.test/Plants",
         "@alice.test/plants@latest",
         "@alice..test/plants",
         "at://alice.test/app.bsky.feed.post/3k",
         "ftp://alice.test/plants",
-        "https://alice.test/plants",
         "@alice.test/plants\n",
         "\x1b[31m@alice.test/plants",
         "@alice.test/\u202estnalp",
@@ -123,7 +120,7 @@ def test_a_word_alone_is_a_folder_or_lacks_its_handle(town: Town) -> None:
     result.refused(BadSource, "plants is no folder of shards here", advice="@HANDLE/plants")
 
 
-@pytest.mark.parametrize("name", ["", "Plants", "a/b", "..", "é", "a\t"])
+@pytest.mark.parametrize("name", ["", "Plants", "a/b", "é\t"])
 def test_a_name_with_characters_that_no_name_has(town: Town, name: str) -> None:
     source = str(town.folder / "plants.csv")
     result = town.alice.run("publish", source, "--yes", f"--name={name}")
@@ -163,7 +160,6 @@ def test_options_that_cannot_be_meant_are_refused_before_the_work(
         ["ls", "--josn"],
         ["show"],
         ["publish", "."],
-        ["search", "x", "--limit", "0"],
         ["publish", ".", "--name", "x", "--order", "random"],
         ["publish", ".", "--name", "x", "--shard-size", "5"],
         ["daemon"],
