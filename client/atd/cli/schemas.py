@@ -28,7 +28,7 @@ from atd.schema.typed import HEAD, TypedModule, to_typed_module
 
 _PULL = examples(
     "atd schema pull @alice.example.com/flowers --python flowers.py",
-    "atd schema pull @alice.example.com/flowers@1.0.0 --python flowers.py   # that version alone",
+    "atd schema pull @alice.example.com/flowers@1.0.0 --python flowers.py   # one version",
     after="Then: import atd, flowers; ds = atd.load(flowers.FLOWERS)",
 )
 
@@ -47,9 +47,9 @@ def schema_pull(
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Write the types of a data set as a Python file: samples, batches, and what to load.
+    """Write the types of a data set to a Python file.
 
-    The file names the publisher by DID, so it keeps meaning the same one. A file that this command
+    A class for a sample, one for a batch, and a constant for what to load. The file names the publisher by DID, so it keeps meaning the same one. A file that this command
     did not write is only replaced with --yes.
     """
     if not yes:
