@@ -91,6 +91,7 @@ DOORS: dict[str, list[str]] = {
     "msgpack": ["atd.shards.codec"],
     "webdataset": ["atd.dataset.webdataset_door"],
     "pyarrow": [
+        "atd.shards.texts",
         "atd.publishing.sources.parquet",
         *(f"atd.dataset.{door}" for door in ("arrow_columns", "arrow_door", "hf_door")),
         "atd.dataset.pandas_door",
