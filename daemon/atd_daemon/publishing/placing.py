@@ -20,6 +20,7 @@ from atd_daemon.publishing.destinations.blobs import MIME
 from atd_daemon.publishing.journal import Journal
 from atd_daemon.publishing.patience import Listener, Patience
 from atd_daemon.publishing.sending import Checkpoint
+from atd_daemon.publishing.words import counted
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Placing:
             done += shard.size
         await destination.finish()
         if missing:
-            detail = f"{len(missing)} shards, {total} bytes, at {destination.place_key}"
+            detail = f"{counted(len(missing), 'shard')}, {total} bytes, at {destination.place_key}"
             self.listener.step(name="placed", detail=detail)
         return blobs
 

@@ -44,6 +44,7 @@ from atd_daemon.publishing.patience import Clock, Listener, Patience
 from atd_daemon.publishing.placing import Placing
 from atd_daemon.publishing.sending import Checkpoint, Guard, Sender
 from atd_daemon.publishing.versions import Step, following
+from atd_daemon.publishing.words import counted
 from atd_daemon.store import Store
 from atd_daemon.sync.found import ResolvedDataset
 from atd_daemon.sync.prover import Prover
@@ -128,9 +129,8 @@ class Run:
             await asyncio.to_thread(hash_shard, path, shard.digest, shard.size)
             done += shard.size
             self._listener.progress(name="checking shards", done=done, total=manifest.size)
-        self._listener.step(
-            name="checked", detail=f"{len(manifest.shards)} shards, {manifest.size} bytes"
-        )
+        amount = counted(len(manifest.shards), "shard")
+        self._listener.step(name="checked", detail=f"{amount}, {manifest.size} bytes")
         self._tools.checkpoint("checked")
         return manifest
 
@@ -264,8 +264,8 @@ class Run:
         self._tools.journal.save_plan(self._entry.id, plan)
         self._listener.step(
             name="planned",
-            detail=f"{plan.release.uri.rkey}: {sum(1 for _ in plan.writes)} records in "
-            f"{len(plan.batches)} commits",
+            detail=f"{plan.release.uri.rkey}: {counted(sum(1 for _ in plan.writes), 'record')} in "
+            f"{counted(len(plan.batches), 'commit')}",
         )
         self._tools.checkpoint("planned")
         return plan

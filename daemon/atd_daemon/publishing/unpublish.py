@@ -26,6 +26,7 @@ from atd_daemon.publishing.batches import Action, Write, batched
 from atd_daemon.publishing.journal import Journal
 from atd_daemon.publishing.patience import Listener, Patience
 from atd_daemon.publishing.sending import Guard, Sender
+from atd_daemon.publishing.words import counted
 from atd_daemon.sync.prover import Prover
 from atd_daemon.sync.resolve import Resolver
 
@@ -86,13 +87,13 @@ class Undo:
         if not doomed:
             await self.resolver.record(head, refresh=True, allow_previous_key=True)
             raise RecordAbsent(f"{did} has no data set {self.name}")
-        self.listener.step(name="found", detail=f"{len(doomed)} records")
+        self.listener.step(name="found", detail=counted(len(doomed), "record"))
         writes = [Write(Action.DELETE, uri) for uri in doomed]
         await self.sender.send(batched(writes), Guard(head, repo.entries.get(head.path)))
         left = [uri for uri in doomed if uri.path in (await self._repo()).entries]
         if left:
             raise ProofError(f"{left[0]} was deleted, but is proved to be there still")
-        self.listener.step(name="proved", detail=f"{len(doomed)} records are gone")
+        self.listener.step(name="proved", detail=f"{counted(len(doomed), 'record')} gone")
         await self._forget(records, doomed)
         return Unpublished(did, self.name, tuple(doomed), records.kept(doomed))
 

@@ -41,8 +41,12 @@ class Events:
         self._news.set()
 
     def step(self, **values: Any) -> None:
-        """Something that happened once; every step is sent, in order."""
+        """Something that happened once; every step is sent, in order.
+
+        How far it was before that is not said any more: it would come after the step.
+        """
         self._steps.append(values)
+        self._progress = None
         self._news.set()
 
     def wake(self) -> None:
