@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,17 @@ def test_the_schema_as_a_class_is_python_and_nothing_else(town: Town) -> None:
     kinds = {type(node) for node in tree.body}
     assert kinds <= {ast.Import, ast.ImportFrom, ast.ClassDef}
     imported = {ast.unparse(node) for node in tree.body if not isinstance(node, ast.ClassDef)}
+    assert not any("evil" in line for line in imported), imported
+
+
+def test_types_written_to_a_file_are_python_and_nothing_else(town: Town, tmp_path: Path) -> None:
+    file = tmp_path / "types.py"
+    result = town.bob.run("schema", "pull", "@alice.test/hostile", "--python", str(file)).done()
+    assert safe(result.out + result.err)
+    tree = ast.parse(file.read_text("utf-8"))
+    imported = [
+        ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
     assert not any("evil" in line for line in imported), imported
 
 

@@ -23,6 +23,7 @@ from atd.errors import (
     LoginRefused,
     NeedsConsent,
     RateLimited,
+    RecordAbsent,
     TooLarge,
     Unreachable,
 )
@@ -138,8 +139,12 @@ def test_unpublishing_that_nobody_agreed_to(town: Town) -> None:
 
 def test_unpublishing_what_is_not_there(town: Town) -> None:
     result = town.alice.run("unpublish", "roses", "--yes")
-    assert result.code == 43, result
-    assert len(result.err.splitlines()) == 2, result
+    result.refused(RecordAbsent, "roses is not published", "signed at rev", advice="atd ls")
+
+
+def test_logging_out_somebody_who_is_not_logged_in(town: Town) -> None:
+    result = town.bob.run("logout", "alice.test")
+    result.refused(LoginRefused, "alice.test is not logged in", advice="atd accounts")
 
 
 # ------------------------------------------------------------------ the server's bad moments

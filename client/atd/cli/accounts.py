@@ -12,6 +12,7 @@ from atd.cli.bar import asking
 from atd.cli.options import JsonOption
 from atd.cli.questions import app_password
 from atd.cli.words import examples
+from atd.errors import LoginRefused
 from atd.refs import parse_authority
 
 
@@ -61,7 +62,10 @@ def logout(
     json: JsonOption = False,
 ) -> None:
     """End a session and forget its tokens."""
-    gone = service.logout(account)
+    try:
+        gone = service.logout(account)
+    except LoginRefused as error:
+        raise LoginRefused(error.message, next_step="see who is, with: atd accounts") from error
     if json:
         output.emit(gone)
     else:

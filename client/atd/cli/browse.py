@@ -79,7 +79,7 @@ def ls(
 
 
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to find.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words to find.")],
     limit: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="How many at most, 1 to 100.")
     ] = 25,

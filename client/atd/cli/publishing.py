@@ -17,7 +17,7 @@ from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
 from atd.cli.words import examples
-from atd.errors import InvalidSyntax, NeedsConsent
+from atd.errors import InvalidSyntax, NeedsConsent, RecordAbsent
 from atd.names import check_name, check_split, check_url, check_version
 from atd.refs import parse_authority
 
@@ -249,7 +249,13 @@ def unpublish(
         if not confirm(f"Unpublish {name}?", without_terminal=untouched):
             raise NeedsConsent(f"{untouched}: you did not agree")
     with progress_line("deleting", quiet=json) as show:
-        result = service.unpublish(name, account=account, consent=True, on_progress=show)
+        try:
+            result = service.unpublish(name, account=account, consent=True, on_progress=show)
+        except RecordAbsent as error:
+            raise RecordAbsent(
+                f"{name} is not published: {error.message}",
+                next_step=f"see what is, with: atd ls {account or '@HANDLE'}",
+            ) from error
     if json:
         output.emit(result)
         return

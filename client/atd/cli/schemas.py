@@ -49,8 +49,9 @@ def schema_pull(
 ) -> None:
     """Write the types of a data set to a Python file.
 
-    A class for a sample, one for a batch, and a constant for what to load. The file names the publisher by DID, so it keeps meaning the same one. A file that this command
-    did not write is only replaced with --yes.
+    A class for a sample, one for a batch, and a constant for what to load. The file names the
+    publisher by DID, so it keeps meaning the same one. A file that this command did not write is
+    only replaced with --yes.
     """
     if not yes:
         _check_replaceable(python)
