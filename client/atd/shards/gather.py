@@ -27,10 +27,6 @@ LARGE_ROW: Final = 32 * 1024
 _SCATTERED: Final = 8 * 1024
 """Bytes of a row up to which two copies in C beat one in a loop."""
 
-_PAGE: Final = 4096
-_ADDRESSES: Final = (1 << 47) - (1 << 26)
-"""Addresses of a process on every 64-bit system with Linux, macOS or Windows, or most of them."""
-
 POOLED: Final = 1 << 20
 """Bytes of a block from which its memory is used again."""
 
@@ -79,50 +75,21 @@ def rows_to(octets: Octets, offsets: Offsets, out: Octets, places: Offsets) -> N
         target[place : place + width] = source[offset : offset + width]
 
 
-class _Memory:
-    """All memory of this process as overlapping elements of ``width`` bytes; see `rows_across`."""
-
-    def __init__(self, width: int) -> None:
-        self.__array_interface__ = {
-            "shape": (_ADDRESSES - width,),
-            "typestr": f"|V{width}",
-            "data": (_PAGE, True),
-            "strides": (1,),
-            "version": 3,
-        }
-
-
 def rows_across(parts: list[Part], width: int, count: int) -> Octets:
     """Rows of several maps, each to its place in a new array (count, width).
 
-    Rows of many maps in a random order would have to be copied twice, or one by one: an index
-    reaches into one array only. The one array that all maps lie in is the memory of the process:
-    numpy makes it without touching it, and an index into it copies each row once, twice as fast.
-    What makes that safe is here and nowhere else: every offset is checked against its own map
-    before it becomes an address, ``parts`` keep the maps alive meanwhile, and the array is
-    read-only and never leaves. The twin is `rows_to`, which is also the way where addresses are
-    larger than is usual.
+    The places of all parts together are each of ``range(count)`` once.
 
     Raises:
         IndexError: an offset is outside of its map.
     """
-    addresses = np.empty(count, np.int64)
+    out = np.empty((count, width), np.uint8)
     for octets, offsets, places in parts:
-        if (
-            len(offsets)
-            and not 0 <= int(offsets.min()) <= int(offsets.max()) <= len(octets) - width
-        ):
+        last = len(octets) - width
+        if len(offsets) and not 0 <= int(offsets.min()) <= int(offsets.max()) <= last:
             raise IndexError(f"a row of {width} bytes outside of a map of {len(octets)}")
-        addresses[places] = offsets + octets.ctypes.data
-    covered = sum(len(offsets) for _, offsets, _ in parts) == count
-    if not covered or not _PAGE <= addresses.min() <= addresses.max() < _ADDRESSES - width:
-        out = np.empty((count, width), np.uint8)
-        for octets, offsets, places in parts:
-            rows_to(octets, offsets, out, np.arange(count)[places])
-        return out
-    memory = np.asarray(_Memory(width))
-    found: Octets = memory[addresses - _PAGE].view(np.uint8).reshape(count, width)
-    return found
+        rows_to(octets, offsets, out, np.arange(count)[places])
+    return out
 
 
 def rows_by_hand(octets: Octets, offsets: Offsets, out: Octets) -> None:
