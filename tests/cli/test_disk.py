@@ -27,7 +27,10 @@ DATABASES = ["index.sqlite", "journal.sqlite"]
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Mount a disk of a size in KiB at a folder; taken away at the end."""
+    """Mount a disk of a size in KiB at a folder; taken away at the end.
+
+    Ask for it before ``somebody``, whose daemons can only be stopped while their home is there.
+    """
     mounted: list[Path] = []
 
     def make(size: int, folder: Path | None = None, *options: str) -> Path:
@@ -47,7 +50,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
 
     yield make
     for place in reversed(mounted):
-        # Lazily: a daemon that was stopped a moment ago may still hold its log.
+        # Lazily: alice's daemon may look into her staging folder just now.
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
@@ -71,7 +74,7 @@ def stored(person: Person) -> list[str]:
 
 
 def test_a_disk_that_is_too_small_for_a_data_set(
-    town: Town, somebody: MakePerson, mount: Mount, large: str
+    town: Town, mount: Mount, somebody: MakePerson, large: str
 ) -> None:
     person = somebody(mount(2_000), **town.variables)
     person.run("ls", "@alice.test").done()
@@ -86,7 +89,7 @@ def test_a_disk_that_is_too_small_for_a_data_set(
 
 @pytest.mark.parametrize("size", [16, 160, 320])
 def test_a_disk_that_is_full_before_anything_began(
-    town: Town, somebody: MakePerson, mount: Mount, size: int
+    town: Town, mount: Mount, somebody: MakePerson, size: int
 ) -> None:
     person = somebody(mount(size), **town.variables)
     for words in (["ls", "@alice.test"], ["pull", "@alice.test/plants"]):
@@ -109,7 +112,7 @@ def test_a_disk_that_fills_up_while_it_packs_to_publish(
 
 
 def test_a_disk_that_fills_up_while_it_packs_a_folder(
-    town: Town, somebody: MakePerson, mount: Mount, large: str
+    town: Town, mount: Mount, somebody: MakePerson, large: str
 ) -> None:
     disk = mount(1_000)
     result = somebody().run("pack", str(town.folder / "large.npz"), "-o", str(disk / "out"))
@@ -138,7 +141,7 @@ def test_a_home_that_lies_under_a_file(somebody: MakePerson, tmp_path: Path) -> 
     person.run("config").done()
 
 
-def test_a_home_on_a_disk_that_is_only_read(somebody: MakePerson, mount: Mount) -> None:
+def test_a_home_on_a_disk_that_is_only_read(mount: Mount, somebody: MakePerson) -> None:
     disk = mount(100, None, "ro")
     for home in (disk, disk / "home"):
         somebody(home).run("accounts").refused(StorageFault, str(home))
