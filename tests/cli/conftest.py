@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from cli.front import Front
+from cli.front import Front, silence
 from cli.stage import Person, table
 from reference.dnszone import Zone
 from reference.network import free_ports
@@ -23,6 +25,8 @@ class Town:
     """What the tests of this folder share. ``plants`` is alice's data set of 40 rows.
 
     Tests that change alice's data set, or what is in somebody's store, make one of their own.
+    ``unanswered`` is a question of carol's to a server that accepts it and is silent: it was asked
+    when the town was made, so that nobody has to wait for its end.
     """
 
     zone: Zone
@@ -31,6 +35,7 @@ class Town:
     bob: Person
     folder: Path
     password: str
+    unanswered: subprocess.Popen[str]
 
     @property
     def variables(self) -> dict[str, str]:
@@ -54,10 +59,28 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         made = alice.run("host", "init", front.domain, "--handle", "alice.test", "--json").done()
         password: str = made.json["password"]
         alice.run("login", "alice.test", "--password-stdin", stdin=password + "\n").done()
+        carol, silent = ending.enter_context(_at_a_silent_server(front, folder))
+        ending.callback(carol.leave)
+        unanswered = carol.start("show", f"{silent.did}/plants")
+        ending.callback(unanswered.kill)
         rows = [("height", "name"), *((n, f"plant {n}") for n in range(40))]
         source = table(folder / "plants.csv", rows)
         alice.run("publish", str(source), "--name", "plants", "--yes").done()
-        yield Town(zone, front, alice, bob, folder, password)
+        yield Town(zone, front, alice, bob, folder, password, unanswered)
+
+
+@contextmanager
+def _at_a_silent_server(front: Front, folder: Path) -> Iterator[tuple[Person, Front]]:
+    """Somebody who may ask a server that has a DID document of its own, and says nothing else."""
+
+    async def document(request: web.Request) -> web.StreamResponse:
+        said = await front.ask(request.path)
+        return web.json_response(text=said.replace(f"{front.port}", f"{silent.port}"))
+
+    with Front("http://localhost:1") as silent:
+        silent.will(document, "/.well-known/did.json")
+        silent.will(silence)
+        yield Person.at(folder / "carol", ATD_ALLOW_HOSTS=silent.domain), silent
 
 
 @pytest.fixture(autouse=True)

@@ -112,6 +112,12 @@ class Front:
                 return await answer(request)
         return await self.pass_on(request)
 
+    async def ask(self, path: str) -> str:
+        """The text that upstream has for strangers at ``path``."""
+        url, headers = f"{self._upstream}{path}", {"Host": self.domain}
+        async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as reply:
+            return await reply.text()
+
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
         """What upstream answers."""
         url = f"{self._upstream}{request.path_qs}"

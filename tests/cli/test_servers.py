@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from atd.errors import AtdError, Offline, RateLimited, Unreachable
@@ -25,16 +23,6 @@ def stored(person: Person) -> list[str]:
     return [name for name in person.files("cache", "shards") if name.endswith(".tar")]
 
 
-@pytest.fixture(scope="module")
-def asking_a_silent_server(town: Town) -> subprocess.Popen[str]:
-    """A question that is never answered. It is asked first, and looked at last."""
-    town.front.will(front.silence, "rkey=silence")
-    process = town.bob.start("show", "@alice.test/silence")
-    town.front.wait_for("rkey=silence")
-    return process
-
-
-@pytest.mark.usefixtures("asking_a_silent_server")
 @pytest.mark.parametrize("command", ["ls", "pull"])
 @pytest.mark.parametrize("mood", MOODS)
 def test_a_pds_that_misbehaves_is_named_with_what_it_did(
@@ -102,11 +90,8 @@ def test_offline_is_said_where_the_network_is_needed_and_the_store_still_serves(
     assert len(town.front.asked) == asked
 
 
-def test_a_pds_that_never_answers_is_given_up(
-    town: Town, asking_a_silent_server: subprocess.Popen[str]
-) -> None:
-    result = finished(asking_a_silent_server)
-    result.refused(Unreachable, town.front.domain, "did not answer within 30 s")
+def test_a_pds_that_never_answers_is_given_up(town: Town) -> None:
+    finished(town.unanswered).refused(Unreachable, "localhost:", "did not answer within 30 s")
 
 
 def test_a_pds_that_is_down(town: Town) -> None:
