@@ -7,6 +7,9 @@ HEAVY  := .venv-heavy
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
+# Processes that share the tests, a file to each at a time.
+WORKERS ?= 2
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -33,7 +36,7 @@ demo: $(VENV)/.user ## the whole story on this machine: publish, discover by han
 .PHONY: test
 test: $(VENV)/.dev ## the test suite, with the reference PDS and PLC directory
 	$(BIN)/python tests/reference/install.py
-	ATD_REQUIRE_REFERENCE=1 $(PYTEST)
+	ATD_REQUIRE_REFERENCE=1 $(PYTEST) -n $(WORKERS) --dist loadfile --durations 15
 
 .PHONY: test-heavy
 test-heavy: $(HEAVY)/.ready ## the doors to large libraries: polars, datasets, grain (own environment)
