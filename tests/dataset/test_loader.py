@@ -211,6 +211,8 @@ def test_a_share_is_not_sliced_again(ds: atd.Dataset[atd.Row]) -> None:
 def nothing_left() -> Iterator[None]:
     """No process and no shared memory is left behind."""
     before = shared_memory()
+    _bystanders.clear()
+    _bystanders.update(loaders())
     yield
     deadline = time.monotonic() + 10
     # Other programs on this machine have shared memory for a moment, too.
@@ -225,12 +227,17 @@ def shared_memory() -> set[str]:
     return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "sem.", "pym-"))}
 
 
+_bystanders: set[int] = set()
+"""Children of this process that were there before the test: servers of other tests."""
+
+
 def loaders(of: int | None = None) -> list[int]:
-    """Children of a process, but the one that looks after spawned resources."""
+    """Children of a process, but bystanders and the one that looks after spawned resources."""
     return [
         child.pid
         for child in psutil.Process(of).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
+        if child.pid not in _bystanders
+        and child.status() != psutil.STATUS_ZOMBIE
         and not any("resource_tracker" in word for word in child.cmdline())
     ]
 
