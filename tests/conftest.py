@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,6 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"reference", "start_network"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("reference")
+
+
+def pytest_collection_finish() -> None:
+    """Take back what a library of arroba's does when it is imported: a time limit on all sockets."""
+    socket.setdefaulttimeout(None)
 
 
 @pytest.fixture(scope="session")
