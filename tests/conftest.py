@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take back what a library of arroba's does when it is imported: a time limit on all sockets."""
+    """Take back a time limit on all sockets, which a library of arroba's sets on import."""
     socket.setdefaulttimeout(None)
 
 
