@@ -8,7 +8,7 @@ business of `atd.dataset.cursor`, batches of `atd.dataset.batches`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from os import PathLike
@@ -428,11 +428,6 @@ class Dataset(Generic[T]):
         stages = tuple(stage for stage in self.flow.stages if isinstance(stage, Map))
         selection = self.flow.selection.listed(np.array(kept, dtype=np.int64))
         return self._with(selection=selection, stages=stages)
-
-    def _read(self, positions: Iterable[int]) -> Iterator[T]:
-        places = np.array(list(positions), dtype=np.int64)
-        for _, sample in read_at(self.flow, places):
-            yield sample
 
 
 def _position(index: int, total: int) -> int:
