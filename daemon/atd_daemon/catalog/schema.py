@@ -137,5 +137,46 @@ CREATE TABLE identities (
 );
 """
 
-STEPS: Final[tuple[tuple[str, str], ...]] = (("first", _FIRST),)
+# What is in the index already was seen once, at the moment of its proof.
+_HISTORY: Final = """
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- the order in which things were seen
+    uri TEXT NOT NULL,
+    did TEXT NOT NULL,
+    collection TEXT NOT NULL,
+    rkey TEXT NOT NULL,
+    action TEXT NOT NULL,     -- create, update, delete
+    cid TEXT,                 -- what is there since; none after a deletion
+    prev_cid TEXT,            -- what was there before
+    rev TEXT NOT NULL,
+    commit_cid TEXT NOT NULL,
+    seen_at REAL NOT NULL,
+    alarm TEXT                -- moved, backwards, unreadable
+);
+CREATE INDEX history_by_uri ON history (uri);
+CREATE INDEX history_by_did ON history (did);
+
+CREATE TABLE old_blocks (     -- what was replaced or deleted, for comparing
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uri TEXT NOT NULL,
+    did TEXT NOT NULL,
+    cid TEXT NOT NULL,
+    block BLOB NOT NULL
+);
+CREATE INDEX old_blocks_by_uri ON old_blocks (uri, cid);
+CREATE INDEX old_blocks_by_did ON old_blocks (did);
+
+CREATE TABLE history_tallies (
+    did TEXT PRIMARY KEY,
+    rows INTEGER NOT NULL,
+    old_bytes INTEGER NOT NULL
+);
+
+INSERT INTO history (uri, did, collection, rkey, action, cid, rev, commit_cid, seen_at)
+SELECT uri, did, collection, rkey, 'create', cid, rev, commit_cid, verified_at FROM records
+ORDER BY verified_at, id;
+INSERT INTO history_tallies SELECT did, count(*), 0 FROM history GROUP BY did;
+"""
+
+STEPS: Final[tuple[tuple[str, str], ...]] = (("first", _FIRST), ("history", _HISTORY))
 VERSION: Final = len(STEPS)

@@ -18,11 +18,13 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from atd.errors import IdentityMismatch, LexiconError, StaleRevision
+from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri
 from atd.records import COLLECTIONS, Dataset, Record, Release, SchemaRecord, ShardPart
 from atd.records.references import moment_value
+from atd_daemon.catalog import history
 from atd_daemon.catalog.model import Changes, Flaw
 from atd_daemon.catalog.search import filter_words
 
@@ -66,7 +68,7 @@ def delete(db: sqlite3.Connection, absence: VerifiedAbsence, now: float) -> bool
         (uri, absence.uri.did, absence.commit.rev, now, absence.proof),
     )
     db.execute("DELETE FROM problems WHERE uri = ?", (uri,))
-    return _remove(db, uri)
+    return _remove(db, absence.uri, absence.commit, now)
 
 
 def snapshot(
@@ -100,8 +102,11 @@ def snapshot(
     after = {str(verified.uri): str(verified.cid) for verified, _ in read}
     db.execute("DELETE FROM absences WHERE did = ?", (commit.did,))
     gone = before.keys() - after.keys()
-    for uri in gone:
-        _remove(db, uri)
+    flawed = {str(flaw.uri): flaw.uri for flaw in bad}
+    for uri in gone - flawed.keys():
+        _remove(db, AtUri.parse(uri), commit, now)
+    for place in flawed.values():
+        _unreadable(db, place, repo.entries[f"{place.collection}/{place.rkey}"], commit, now)
     for verified, value in read:
         _store(db, verified, value, now)
     _replace_problems(db, commit, bad, now)
@@ -246,6 +251,7 @@ def _note_commit(db: sqlite3.Connection, commit: VerifiedCommit, now: float) -> 
 
 def _store(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float) -> None:
     uri = verified.uri
+    history.note_content(db, uri, verified.cid, verified.commit, now, block=verified.block)
     db.execute(
         "INSERT INTO records (uri, did, collection, rkey, cid, rev, commit_cid, verified_at,"
         " block, proof) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uri) DO UPDATE SET"
@@ -301,7 +307,20 @@ def _store_release(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Rel
     )
 
 
-def _remove(db: sqlite3.Connection, uri: str) -> bool:
+def _remove(db: sqlite3.Connection, uri: AtUri, commit: VerifiedCommit, now: float) -> bool:
+    history.note_absence(db, uri, commit, now)
+    return _drop(db, str(uri))
+
+
+def _unreadable(
+    db: sqlite3.Connection, uri: AtUri, cid: Cid, commit: VerifiedCommit, now: float
+) -> None:
+    """What was known of ``uri`` gave way to something that nobody can read."""
+    history.note_content(db, uri, cid, commit, now, block=None)
+    _drop(db, str(uri))
+
+
+def _drop(db: sqlite3.Connection, uri: str) -> bool:
     db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
     db.execute("DELETE FROM releases WHERE uri = ?", (uri,))
     return db.execute("DELETE FROM records WHERE uri = ?", (uri,)).rowcount > 0
