@@ -31,11 +31,11 @@ from atd.errors import (
     Offline,
     Unreachable,
 )
+from atd.protocol import plc
 from atd.protocol.identity import Identity
 from atd.protocol.keys import PublicKey
 from atd.protocol.syntax import Did, Handle, parse_actor, quote
 from atd_daemon.config import Config
-from atd_daemon.network import plc
 from atd_daemon.network.fetch import Fetcher, Reply, host_of, offline_now
 from atd_daemon.network.names import TxtResolver
 

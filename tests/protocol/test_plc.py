@@ -9,8 +9,8 @@ import pytest
 
 from atd.errors import IdentityMismatch
 from atd.protocol.cbor import Cid, encode
+from atd.protocol.plc import MAX_ROTATION_KEYS, is_plc, signing_keys
 from atd.protocol.syntax import Did
-from atd_daemon.network.plc import MAX_ROTATION_KEYS, is_plc, signing_keys
 from world import Account, World
 from world.account import key_for
 from world.plc import sign
