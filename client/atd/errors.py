@@ -16,7 +16,8 @@
     │   └── BadSettings              20   a setting has a value that cannot be used
     ├── RemoteError                  30   what someone published is wrong: never retried
     │   ├── ProofError               31   a record, tree, commit or signature does not prove
-    │   │   └── PreviousKey          32   signed by an earlier key of this DID
+    │   │   ├── PreviousKey          32   signed by an earlier key of this DID
+    │   │   └── FrameRefused         38   a message of an event stream breaks a rule
     │   ├── StaleRevision            33   older than what was already proved, or from the future
     │   ├── IdentityMismatch         34   a handle, DID document or claim contradicts another
     │   ├── LexiconError             35   a record or a reply does not satisfy its lexicon
@@ -181,6 +182,31 @@ class PreviousKey(ProofError):
     advice = (
         "it may follow a compromise: ask the publisher to write once, or pass --allow-previous-key"
     )
+
+
+class FrameRefused(ProofError):
+    """A message of a host's event stream breaks a rule of the message checklist.
+
+    ``reason`` is the rule, a member of `atd.protocol.rejects.Reject`; ``did`` whose repository the
+    message speaks of and ``seq`` its number in the stream, where it could be read so far. They do
+    not cross the daemon's socket.
+    """
+
+    exit_code = 38
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "bad_frame",
+        did: str | None = None,
+        seq: int | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.reason = reason
+        self.did = did
+        self.seq = seq
 
 
 class StaleRevision(RemoteError):
