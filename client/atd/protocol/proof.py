@@ -20,7 +20,7 @@ nowhere else: to hold one is to know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -41,6 +41,7 @@ __all__ = [
     "VerifiedRepo",
     "verify_commit",
     "verify_record",
+    "verify_records",
     "verify_repo",
 ]
 
@@ -101,6 +102,11 @@ class VerifiedRecord:
     def proof(self) -> bytes:
         """The smallest CAR file that proves the record: commit, tree nodes, record."""
         return _proof(self.commit, self._steps)
+
+    @property
+    def path(self) -> tuple[Cid, ...]:
+        """The blocks of `proof` by name: the commit first, the record last."""
+        return tuple(Cid(cid) for cid, _ in self._steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,29 @@ def verify_record(car: bytes, identity: Identity, uri: AtUri) -> VerifiedRecord:
     return _prove(parsed.blocks, commit, uri)
 
 
+def verify_records(
+    car: bytes, identity: Identity, claims: Iterable[tuple[Cid, AtUri]]
+) -> list[VerifiedRecord]:
+    """Prove many records by one bag of blocks, which is hashed once.
+
+    Args:
+        car: a CAR file; what it names as its roots does not matter.
+        identity: whose records they must be.
+        claims: for each record the commit that it is to be proved by, and where it is.
+
+    Raises:
+        RecordAbsent, ProofError, IdentityMismatch, InvalidSyntax: as `verify_record`.
+    """
+    blocks = read_car(car).blocks  # (4)
+    commits: dict[Cid, VerifiedCommit] = {}
+    found = []
+    for root, uri in claims:
+        if root not in commits:
+            commits[root] = _commit(blocks, root, identity)
+        found.append(_prove(blocks, commits[root], uri))
+    return found
+
+
 def verify_commit(car: bytes, identity: Identity) -> VerifiedCommit:
     """Prove the commit at the root of ``car`` and look no further (steps 4 to 6).
 
@@ -221,8 +250,12 @@ def _open(car: bytes, identity: Identity) -> tuple[Car, VerifiedCommit]:
     parsed = read_car(car)  # (4)
     if len(parsed.roots) != 1:
         raise ProofError(f"expected a CAR file with one root, got {len(parsed.roots)}")
-    cid = parsed.roots[0]
-    block = parsed.blocks.get(cid)
+    return parsed, _commit(parsed.blocks, parsed.roots[0], identity)
+
+
+def _commit(blocks: Blocks, cid: Cid, identity: Identity) -> VerifiedCommit:
+    """Steps 5 and 6: the commit at ``cid``, which the identity signed."""
+    block = blocks.get(cid)
     if block is None:
         raise ProofError(f"incomplete: the root {cid} is missing")
     commit = Commit.decode(block)  # (5)
@@ -233,7 +266,7 @@ def _open(car: bytes, identity: Identity) -> tuple[Car, VerifiedCommit]:
             f"the signature of commit {cid} (rev {commit.rev}) is not by the current key of"
             f" {identity.did}, {identity.key.to_did_key()}"
         )
-    return parsed, VerifiedCommit(commit.did, commit.rev, cid, commit.data, commit, _SEAL)
+    return VerifiedCommit(commit.did, commit.rev, cid, commit.data, commit, _SEAL)
 
 
 def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord:
