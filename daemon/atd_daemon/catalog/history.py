@@ -49,29 +49,33 @@ def note_content(
     now: float,
     *,
     block: bytes | None,
-) -> None:
+) -> str | None:
     """Take note that ``cid`` is at ``uri`` in ``commit``, before it is stored; not if it was.
 
     Args:
         block: its bytes; None: it cannot be read.
+
+    Returns:
+        What the index has there now, by its CID.
     """
     text, content = str(uri), str(cid)
     known = db.execute("SELECT cid, block FROM records WHERE uri = ?", (text,)).fetchone()
     if known is not None and known[0] == content:
-        return
+        return content
     before = db.execute(
         "SELECT action, cid FROM history WHERE uri = ? ORDER BY id DESC LIMIT 1", (text,)
     ).fetchone()
     if known is None and before is None:
         _add(db, uri, CREATE, content, None, commit, now, _alarm(uri, block, None, moved=False))
-        return
+        return None
     there = known[0] if known else (before[1] if before[0] != DELETE else None)
     if there == content:
-        return  # unreadable before, and still the same
+        return None  # unreadable before, and still the same
     alarm = _alarm(uri, block, _last_block(db, uri, known), moved=_was_other(db, text, content))
     if known is not None:
         _keep(db, uri, *known)
     _add(db, uri, CREATE if there is None else UPDATE, content, there, commit, now, alarm)
+    return None if known is None else known[0]
 
 
 def note_absence(db: sqlite3.Connection, uri: AtUri, commit: VerifiedCommit, now: float) -> None:

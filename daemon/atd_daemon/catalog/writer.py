@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from atd.errors import IdentityMismatch, LexiconError, StaleRevision
 from atd.protocol.cbor import Cid
@@ -31,6 +32,8 @@ from atd_daemon.catalog.search import filter_words
 _CLASSES: Mapping[str, type] = {
     cls.NSID: cls for cls in (SchemaRecord, ShardPart, Release, Dataset)
 }
+REPOS: Final = (VerifiedRepo,)
+"""The sealed types of a whole repository that `snapshot` takes."""
 _ADVICE = "ask again in a while: the server may be behind; if it persists, tell the publisher"
 
 
@@ -80,43 +83,50 @@ def snapshot(
 ) -> Changes:
     """Make the index equal to a whole repository: what is new, what changed, and what is gone.
 
+    Neither iterable is kept: each record is stored when it comes, so a repository of any size goes
+    through. Records in the order of `atd.records.COLLECTIONS` cost least: a data set is then listed
+    once, with all that its release and its schema say.
+
     Args:
         repo: the proved repository.
         parsed: each of its records of our collections that could be read.
-        flaws: each that could not, with the reason.
+        flaws: each that could not, with the reason; looked at when ``parsed`` has come to its end,
+            so it may be a list that fills meanwhile.
 
     Raises:
         TypeError, LexiconError: as `put`.
         ValueError: a record of our collections is in neither list, or is not in ``repo``.
         StaleRevision: something of this publisher was signed later, or otherwise.
     """
-    _require(repo, VerifiedRepo)
-    commit, read, bad = repo.commit, list(parsed), list(flaws)
-    for verified, value in read:
-        _require(verified, VerifiedRecord)
-        _require_pair(verified, value)
-    _require_whole(repo, read, bad)
+    _require(repo, *REPOS)
+    commit = repo.commit
     _refuse_older_repo(db, commit)
     _note_commit(db, commit, now)
-    before = dict(db.execute("SELECT uri, cid FROM records WHERE did = ?", (commit.did,)))
-    after = {str(verified.uri): str(verified.cid) for verified, _ in read}
-    db.execute("DELETE FROM absences WHERE did = ?", (commit.did,))
-    gone = before.keys() - after.keys()
-    flawed = {str(flaw.uri): flaw.uri for flaw in bad}
-    for uri in gone - flawed.keys():
-        _remove(db, AtUri.parse(uri), commit, now)
-    for place in flawed.values():
-        _unreadable(db, place, repo.entries[f"{place.collection}/{place.rkey}"], commit, now)
-    for verified, value in read:
-        _store(db, verified, value, now)
+    left = {key for key in repo.entries if key.partition("/")[0] in COLLECTIONS}
+    created = updated = 0
+    for verified, value in parsed:
+        _require(verified, VerifiedRecord)
+        _require_pair(verified, value)
+        _take(repo, left, verified.uri, verified.cid)
+        before = _store(db, verified, value, now)
+        created += before is None
+        updated += before not in (None, str(verified.cid))
+    bad = list(flaws)
+    for flaw in bad:
+        _take(repo, left, flaw.uri, None)
+    if left:
+        raise ValueError(f"a snapshot of {commit.did} must account for each of its records")
+    deleted = _remove_others(db, commit, bad, now)
+    for flaw in bad:
+        cid = repo.entries[f"{flaw.uri.collection}/{flaw.uri.rkey}"]
+        deleted += _unreadable(db, flaw.uri, cid, commit, now)
     _replace_problems(db, commit, bad, now)
     db.execute(
         "UPDATE publishers SET complete_rev = ?, complete_commit = ?, complete_at = ?,"
         " error = NULL, error_message = NULL, error_at = NULL WHERE did = ?",
         (commit.rev, str(commit.cid), now, commit.did),
     )
-    updated = sum(before[uri] != after[uri] for uri in before.keys() & after.keys())
-    return Changes(len(after.keys() - before.keys()), updated, len(gone))
+    return Changes(created, updated, deleted)
 
 
 def problem(db: sqlite3.Connection, flaw: Flaw, now: float) -> None:
@@ -167,10 +177,10 @@ def publisher_error(
 # --- what may go in -------------------------------------------------------------------------------
 
 
-def _require(value: object, kind: type) -> None:
-    """Exactly this type: a subclass or a look-alike has proved nothing."""
-    if type(value) is not kind:
-        raise TypeError(f"the index takes a {kind.__name__}, got a {type(value).__name__}")
+def _require(value: object, *kinds: type) -> None:
+    """Exactly one of these types: a subclass or a look-alike has proved nothing."""
+    if type(value) not in kinds:
+        raise TypeError(f"the index takes a {kinds[0].__name__}, got a {type(value).__name__}")
 
 
 def _require_pair(verified: VerifiedRecord, parsed: Record) -> None:
@@ -219,21 +229,14 @@ def _stale(what: object, commit: VerifiedCommit, known: str) -> StaleRevision:
     return StaleRevision(f"{what} was signed at rev {commit.rev}, but {known}", next_step=_ADVICE)
 
 
-def _require_whole(
-    repo: VerifiedRepo, read: list[tuple[VerifiedRecord, Record]], bad: list[Flaw]
-) -> None:
-    """Each record of our collections is in one of the lists, and nothing else is."""
-    ours = {
-        f"at://{repo.commit.did}/{key}": cid
-        for key, cid in repo.entries.items()
-        if key.partition("/")[0] in COLLECTIONS
-    }
-    given = {str(verified.uri): verified.cid for verified, _ in read}
-    flawed = {str(flaw.uri) for flaw in bad}
-    if given.keys() & flawed or given.keys() | flawed != ours.keys():
+def _take(repo: VerifiedRepo, left: set[str], uri: AtUri, cid: Cid | None) -> None:
+    """Strike one record off what the snapshot still has to account for."""
+    key = f"{uri.collection}/{uri.rkey}"
+    if uri.authority != repo.commit.did or key not in left:
         raise ValueError(f"a snapshot of {repo.commit.did} must account for each of its records")
-    if any(ours[uri] != cid for uri, cid in given.items()):
+    if cid is not None and repo.entries[key] != cid:
         raise ValueError(f"a snapshot of {repo.commit.did} has a record of another revision")
+    left.remove(key)
 
 
 # --- how it goes in -------------------------------------------------------------------------------
@@ -249,9 +252,12 @@ def _note_commit(db: sqlite3.Connection, commit: VerifiedCommit, now: float) -> 
     )
 
 
-def _store(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float) -> None:
+def _store(
+    db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float
+) -> str | None:
+    """Store one record; gives the CID that was there before."""
     uri = verified.uri
-    history.note_content(db, uri, verified.cid, verified.commit, now, block=verified.block)
+    before = history.note_content(db, uri, verified.cid, verified.commit, now, block=verified.block)
     db.execute(
         "INSERT INTO records (uri, did, collection, rkey, cid, rev, commit_cid, verified_at,"
         " block, proof) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uri) DO UPDATE SET"
@@ -266,6 +272,7 @@ def _store(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now
         _store_dataset(db, verified, parsed)
     elif isinstance(parsed, Release):
         _store_release(db, verified, parsed)
+    return before
 
 
 def _store_dataset(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Dataset) -> None:
@@ -314,10 +321,22 @@ def _remove(db: sqlite3.Connection, uri: AtUri, commit: VerifiedCommit, now: flo
 
 def _unreadable(
     db: sqlite3.Connection, uri: AtUri, cid: Cid, commit: VerifiedCommit, now: float
-) -> None:
+) -> bool:
     """What was known of ``uri`` gave way to something that nobody can read."""
     history.note_content(db, uri, cid, commit, now, block=None)
-    _drop(db, str(uri))
+    return _drop(db, str(uri))
+
+
+def _remove_others(
+    db: sqlite3.Connection, commit: VerifiedCommit, flaws: list[Flaw], now: float
+) -> int:
+    """Remove what this commit did not prove, and every absence: the repository says it all now."""
+    db.execute("DELETE FROM absences WHERE did = ?", (commit.did,))
+    flawed = {str(flaw.uri) for flaw in flaws}
+    others = db.execute(
+        "SELECT uri FROM records WHERE did = ? AND commit_cid <> ?", (commit.did, str(commit.cid))
+    ).fetchall()
+    return sum(_remove(db, AtUri.parse(uri), commit, now) for (uri,) in others if uri not in flawed)
 
 
 def _drop(db: sqlite3.Connection, uri: str) -> bool:
