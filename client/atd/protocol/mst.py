@@ -48,7 +48,18 @@ from atd.protocol.mst_node import (
 )
 from atd.protocol.syntax import quote
 
-__all__ = ["MAX_KEY_BYTES", "build", "find", "height", "proof_blocks", "trace", "walk"]
+__all__ = [
+    "MAX_KEY_BYTES",
+    "Place",
+    "build",
+    "find",
+    "gap",
+    "height",
+    "placed",
+    "proof_blocks",
+    "trace",
+    "walk",
+]
 
 Step = tuple[bytes, bytes]
 """A node on the way: the bytes of its CID, and its block."""
@@ -88,14 +99,14 @@ def trace(get: Get, root: Cid, key: str) -> tuple[Cid | None, list[Step]]:
     while True:
         block = _get(get, place[0])
         path.append((place[0], block))
-        node = _placed(recall_node(block), block, place)
+        node = placed(recall_node(block), block, place)
         keys = node.keys
         index = bisect_left(keys, target)
         if index < len(keys) and keys[index] == target:
             return Cid(node.values[index]), path
         if not node.trees[index]:
             return None, path
-        place = _gap(node, place, index)
+        place = gap(node, place, index)
 
 
 def walk(blocks: Mapping[Cid, bytes], root: Cid) -> Iterator[tuple[str, Cid]]:
@@ -114,10 +125,10 @@ def walk(blocks: Mapping[Cid, bytes], root: Cid) -> Iterator[tuple[str, Cid]]:
             yield item[0].decode("ascii"), Cid(item[1])
             continue
         block = _get(get, item[0])
-        node = _placed(read_node(block), block, item)
+        node = placed(read_node(block), block, item)
         for index in range(len(node.keys), -1, -1):
             if node.trees[index]:
-                todo.append(_gap(node, item, index))
+                todo.append(gap(node, item, index))
             if index:
                 todo.append((node.keys[index - 1], node.values[index - 1]))
 
@@ -129,7 +140,7 @@ def _get(get: Get, cid: bytes) -> bytes:
     return block
 
 
-def _placed(node: Node, block: bytes, place: Place) -> Node:
+def placed(node: Node, block: bytes, place: Place) -> Node:
     """``node``, if it may hang at ``place``: the rules that its block alone cannot show."""
     _, level, above, below = place
     keys = node.keys
@@ -155,7 +166,7 @@ def _check_empty(node: Node, place: Place) -> None:
         raise ProofError(f"tree node {Cid(place[0])} is empty and leads nowhere")
 
 
-def _gap(node: Node, place: Place, index: int) -> Place:
+def gap(node: Node, place: Place, index: int) -> Place:
     """The place of the subtree ``node.trees[index]``, between the keys around it."""
     keys, (_, level, above, below) = node.keys, place
     return (

@@ -175,8 +175,8 @@ def verify_record(car: bytes, identity: Identity, uri: AtUri) -> VerifiedRecord:
         InvalidSyntax: ``uri`` names its owner by handle, or no single record.
     """
     _require_record(uri, identity.did)
-    parsed, commit = _open(car, identity)
-    return _prove(parsed.blocks, commit, uri)
+    parsed = read_car(car)  # (4)
+    return _prove(parsed.blocks, _root(parsed, identity), uri)
 
 
 def verify_records(
@@ -197,7 +197,7 @@ def verify_records(
     found = []
     for root, uri in claims:
         if root not in commits:
-            commits[root] = _commit(blocks, root, identity)
+            commits[root] = prove_commit(blocks, root, identity)
         found.append(_prove(blocks, commits[root], uri))
     return found
 
@@ -208,7 +208,7 @@ def verify_commit(car: bytes, identity: Identity) -> VerifiedCommit:
     Raises:
         ProofError: a step does not hold.
     """
-    return _open(car, identity)[1]
+    return _root(read_car(car), identity)
 
 
 def verify_repo(
@@ -225,40 +225,43 @@ def verify_repo(
         ProofError: a step does not hold. If the message starts with "incomplete", blocks are
             missing, and nothing may be concluded from what is there.
     """
-    parsed, commit = _open(car, identity)
+    return prove_repo(read_car(car), identity, max_entries_bytes=max_entries_bytes)
+
+
+def prove_repo(car: Car, identity: Identity, *, max_entries_bytes: int) -> VerifiedRepo:
+    """`verify_repo` of a file whose blocks were hashed already, as while it came in."""
+    commit = _root(car, identity)
     entries: dict[str, Cid] = {}
     room = max_entries_bytes
-    for key, cid in mst.walk(parsed.blocks, commit.data):
+    for key, cid in mst.walk(car.blocks, commit.data):
         room -= ENTRY_BYTES + len(key)
         if room < 0:
             raise ProofError(f"the repository of {commit.did} has more entries than can be held")
-        if cid not in parsed.blocks:
+        if cid not in car.blocks:
             raise ProofError(f"incomplete: record {cid} of {commit.did}/{key} is missing")
         entries[key] = cid
-    return VerifiedRepo(commit, MappingProxyType(entries), parsed.blocks, _SEAL)
+    return VerifiedRepo(commit, MappingProxyType(entries), car.blocks, _SEAL)
 
 
-def _require_record(uri: AtUri, did: Did) -> None:
-    if uri.did != did:
-        raise IdentityMismatch(f"{uri} cannot be proved with the identity of {did}")
-    if uri.collection is None or uri.rkey is None:
-        raise InvalidSyntax(f"{uri} names no single record: collection and record key are needed")
+def commit_at(blocks: Blocks, cid: Cid) -> Commit:
+    """The commit named ``cid``, of which nothing is proved yet (step 5).
 
-
-def _open(car: bytes, identity: Identity) -> tuple[Car, VerifiedCommit]:
-    """Steps 4 to 6: the blocks, and the commit that the identity signed."""
-    parsed = read_car(car)  # (4)
-    if len(parsed.roots) != 1:
-        raise ProofError(f"expected a CAR file with one root, got {len(parsed.roots)}")
-    return parsed, _commit(parsed.blocks, parsed.roots[0], identity)
-
-
-def _commit(blocks: Blocks, cid: Cid, identity: Identity) -> VerifiedCommit:
-    """Steps 5 and 6: the commit at ``cid``, which the identity signed."""
+    Raises:
+        ProofError: it is not there, or no commit.
+    """
     block = blocks.get(cid)
     if block is None:
         raise ProofError(f"incomplete: the root {cid} is missing")
-    commit = Commit.decode(block)  # (5)
+    return Commit.decode(block)
+
+
+def prove_commit(blocks: Blocks, cid: Cid, identity: Identity) -> VerifiedCommit:
+    """Steps 5 and 6: the commit named ``cid``, which the identity signed.
+
+    Raises:
+        ProofError: a step does not hold.
+    """
+    commit = commit_at(blocks, cid)  # (5)
     if commit.did != identity.did:
         raise ProofError(f"expected a commit of {identity.did}, got one of {quote(commit.did)}")
     if not identity.key.verify(commit.sig, commit.unsigned()):  # (6)
@@ -269,14 +272,20 @@ def _commit(blocks: Blocks, cid: Cid, identity: Identity) -> VerifiedCommit:
     return VerifiedCommit(commit.did, commit.rev, cid, commit.data, commit, _SEAL)
 
 
-def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord:
-    """Steps 7 and 8, below a proved commit."""
+def prove_path(
+    blocks: Blocks, commit: VerifiedCommit, uri: AtUri
+) -> VerifiedRecord | VerifiedAbsence:
+    """Steps 7 and 8 below a proved commit: the record at ``uri``, or that there is none.
+
+    Raises:
+        ProofError: a step does not hold.
+        IdentityMismatch, InvalidSyntax: as `verify_record`.
+    """
     _require_record(uri, commit.did)
     cid, path = mst.trace(blocks.raw.get, commit.data, f"{uri.collection}/{uri.rkey}")  # (7)
     steps = [(commit.cid.bytes, blocks[commit.cid]), *path]
     if cid is None:
-        absence = VerifiedAbsence(uri, commit, tuple(steps), _SEAL)
-        raise RecordAbsent(f"there is no {uri} (signed at rev {commit.rev})", proof=absence)
+        return VerifiedAbsence(uri, commit, tuple(steps), _SEAL)
     block = blocks.raw.get(cid.bytes)
     if block is None:
         raise ProofError(f"incomplete: record {cid} of {uri} is missing")
@@ -286,6 +295,26 @@ def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord
         raise ProofError(f"expected a record of $type {uri.collection}, got {quote(found)}")
     steps.append((cid.bytes, block))
     return VerifiedRecord(uri, cid, block, value, commit, tuple(steps), _SEAL)
+
+
+def _root(car: Car, identity: Identity) -> VerifiedCommit:
+    if len(car.roots) != 1:
+        raise ProofError(f"expected a CAR file with one root, got {len(car.roots)}")
+    return prove_commit(car.blocks, car.roots[0], identity)
+
+
+def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord:
+    found = prove_path(blocks, commit, uri)
+    if isinstance(found, VerifiedAbsence):
+        raise RecordAbsent(f"there is no {uri} (signed at rev {commit.rev})", proof=found)
+    return found
+
+
+def _require_record(uri: AtUri, did: Did) -> None:
+    if uri.did != did:
+        raise IdentityMismatch(f"{uri} cannot be proved with the identity of {did}")
+    if uri.collection is None or uri.rkey is None:
+        raise InvalidSyntax(f"{uri} names no single record: collection and record key are needed")
 
 
 def _proof(commit: VerifiedCommit, steps: Steps) -> bytes:

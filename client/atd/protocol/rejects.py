@@ -38,7 +38,7 @@ class Reject(StrEnum):
     # --- of a #commit or a #sync by itself: atd.protocol.live
 
     TOO_BIG = "too_big"
-    """The host left operations out (``tooBig``): nothing can be concluded but that there is news."""
+    """The host left operations out (``tooBig``): all that it tells is that there is news."""
     BAD_CAR = "bad_car"
     """The blocks are no CAR file with one root, or one of them is not what its CID says."""
     BAD_COMMIT = "bad_commit"
@@ -93,14 +93,15 @@ class Reject(StrEnum):
 
 @contextmanager
 def refusing(reason: Reject, did: Did | None, seq: int | None) -> Iterator[None]:
-    """Give every `ProofError` of the block a reason, unless it has one.
+    """Give every `ProofError` of the block a reason, and say whose message it was.
 
     Raises:
-        FrameRefused: in place of the ProofError.
+        FrameRefused: in place of the ProofError; one that has a reason already keeps it.
     """
     try:
         yield
-    except FrameRefused:
+    except FrameRefused as error:
+        error.did, error.seq = error.did or did, error.seq or seq
         raise
     except ProofError as error:
         raise FrameRefused(error.message, reason=reason, did=did, seq=seq) from error
