@@ -31,7 +31,7 @@ ASKING = [
     "atd.protocol.syntax",
     *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
 ]
-LIBRARY = [*SHARDS, *ASKING, "atd.service", "atd.s3"]
+LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.service", "atd.s3"]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
@@ -46,6 +46,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.schema": SCHEMA,
     "atd.manifest": SHARDS,
     "atd.shards": SHARDS,
+    "atd.bundles": [*RECORDS, "atd.bundles"],
     "atd.settings": BASE,
     "atd.refs": [*BASE, "atd.protocol.syntax"],
     "atd.api": [*BASE, "atd"],

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from atd.errors import (
     AtdError,
@@ -53,6 +54,18 @@ class Remembered:
 
     text: str
     at_s: float
+
+
+@dataclass(frozen=True)
+class KeyEvidence:
+    """What ``source`` (an origin) said of the keys of ``did`` at ``at_s``, as JSON text: the audit
+    log of a did:plc, the document of a did:web.
+    """
+
+    did: Did
+    source: str
+    at_s: float
+    text: str
 
 
 class IdentityCache(Protocol):
@@ -163,17 +176,47 @@ class Directory:
         """
         if did.method != "plc":
             return []
+        log = await self._log(did)
+        # Thousands of signatures take seconds, which nobody else should wait for.
+        return (await asyncio.to_thread(plc.signing_keys, did, log))[1:]
+
+    async def key_evidence(self, did: Did, *, refresh: bool = False) -> KeyEvidence:
+        """What shows others whose key it is: the audit log of a did:plc, a did:web's document.
+
+        Remembered like all answers: with the network off it is what was fetched last.
+
+        Raises:
+            AtdError: as `resolve`.
+        """
+        if did.method != "plc":
+            await self._identity(did, refresh)
+            known = self._cache.remembered(did)
+            assert known is not None, "it was remembered just now"
+            origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._web_url(did)))
+            return KeyEvidence(did, origin, known.at_s, known.text)
+        key = f"log of {did}"
+        known = self._known(key, refresh)
+        if known is None:
+            log = await self._log(did)
+            await asyncio.to_thread(plc.verify_log, did, log)
+            await self._remember(key, json.dumps(log))
+            known = self._cache.remembered(key)
+            assert known is not None, "it was remembered just now"
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._config.plc_url))
+        return KeyEvidence(did, origin, known.at_s, known.text)
+
+    async def _log(self, did: Did) -> object:
+        """The audit log of a did:plc, as its directory has it."""
         reply = await self._fetcher.request(
             "GET", self._plc_url(did) + "/log/audit", max_bytes=self._config.max_plc_log_bytes
         )
         if reply.status != 200:
             raise _refused(reply, did)
         try:
-            log = json.loads(reply.body)
+            log: object = json.loads(reply.body)
         except (ValueError, RecursionError):
             raise Unreachable(f"expected JSON from {host_of(reply.url)} for {did}") from None
-        # Thousands of signatures take seconds, which nobody else should wait for.
-        return (await asyncio.to_thread(plc.signing_keys, did, log))[1:]
+        return log
 
     def age_s(self, key: Handle | Did) -> float | None:
         """How long ago we asked the network for a handle or a DID; None if never."""
