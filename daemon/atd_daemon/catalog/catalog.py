@@ -20,6 +20,7 @@ from atd.protocol.syntax import AtUri, Did, Handle, Tid
 from atd.records import Record, version_order
 from atd_daemon.catalog import queries, search, writer
 from atd_daemon.catalog.database import Database
+from atd_daemon.catalog.following import Following
 from atd_daemon.catalog.model import (
     Changes,
     Counts,
@@ -46,6 +47,7 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
+        self.following = Following(self._database)
 
     def close(self) -> None:
         """Close the file."""

@@ -25,7 +25,6 @@ from atd.protocol.syntax import Did, Tid
 from atd.records import Record
 from atd_daemon.catalog import writer
 from atd_daemon.catalog.database import Database
-from atd_daemon.catalog.model import Flaw
 
 MAX_WORDS: Final = 1000  # of an error's message that is kept
 
@@ -230,14 +229,13 @@ class Following:
             raise TypeError(f"the index takes a VerifiedDiff, got a {type(diff).__name__}")
         commit = diff.commit
         with self._database.write() as db:
-            writer.commit(db, commit, now)
+            writer.advance(db, commit, diff.since, now)
             for change, value in zip(diff.changes, parsed, strict=True):
                 try:
                     if isinstance(change, VerifiedAbsence):
                         writer.delete(db, change, now)
                     elif isinstance(value, AtdError):
-                        flaw = Flaw(change.uri, type(value).__name__, str(value))
-                        writer.unreadable(db, change, flaw, now)
+                        writer.unreadable(db, change, type(value).__name__, str(value), now)
                     else:
                         assert value is not None, "a record has a value or a reason"
                         writer.put(db, change, value, now)
@@ -246,11 +244,17 @@ class Following:
             delay_s = max(0.0, now - commit.rev.micros / 1e6)
             _set_head(db, commit.did, Head.of(commit), now)
             db.execute("UPDATE following SET delay_s = ? WHERE did = ?", (delay_s, commit.did))
-            writer.still_complete(db, commit, now)
             _move(db, position, now)
 
     def resynced(
-        self, did: Did, head: Head, *, host: str, complete: bool, position: Position | None, now: float
+        self,
+        did: Did,
+        head: Head,
+        *,
+        host: str,
+        complete: bool,
+        position: Position | None,
+        now: float,
     ) -> None:
         """A repository is known as of ``head``; what came with it is in the index already."""
         with self._database.write() as db:
@@ -261,7 +265,9 @@ class Following:
             )
             _move(db, position, now)
 
-    def set_state(self, did: Did, state: str, position: Position | None = None, *, now: float) -> None:
+    def set_state(
+        self, did: Did, state: str, position: Position | None = None, *, now: float
+    ) -> None:
         """Note what a repository is now."""
         with self._database.write() as db:
             db.execute("UPDATE following SET state = ? WHERE did = ?", (state, did))

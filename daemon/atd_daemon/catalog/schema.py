@@ -178,5 +178,51 @@ ORDER BY verified_at, id;
 INSERT INTO history_tallies SELECT did, count(*), 0 FROM history GROUP BY did;
 """
 
-STEPS: Final[tuple[tuple[str, str], ...]] = (("first", _FIRST), ("history", _HISTORY))
+# A row of `following` outlives what is forgotten of its publisher; `hosts` are few, as are reasons.
+_FOLLOWING: Final = """
+CREATE TABLE following (
+    did TEXT PRIMARY KEY REFERENCES publishers (did),
+    since_at REAL NOT NULL,
+    state TEXT NOT NULL,      -- a word of sync.follow.states
+    status TEXT,              -- what its PDS calls an account that is not active
+    rev TEXT,                 -- the newest commit that was taken in; the next one continues it
+    data_cid TEXT,
+    commit_cid TEXT,
+    host TEXT,                -- the PDS that gave it
+    complete INTEGER NOT NULL,
+    verified_at REAL,
+    checked_at REAL,          -- its PDS last said that there is nothing newer
+    behind_at REAL,           -- since when there is something that we do not have
+    delay_s REAL,             -- from the publisher's revision to the index, lately
+    reason TEXT,              -- the last error, until it is over
+    message TEXT,
+    error_at REAL
+);
+
+CREATE TABLE hosts (
+    origin TEXT PRIMARY KEY,
+    cursor INTEGER,           -- its events are processed up to here
+    connected_at REAL,
+    frame_at REAL,
+    reason TEXT,
+    message TEXT,
+    error_at REAL
+);
+
+CREATE TABLE rejects (
+    did TEXT NOT NULL,        -- empty: of nobody that is followed
+    host TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    last_at REAL NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (did, host, reason)
+);
+"""
+
+STEPS: Final[tuple[tuple[str, str], ...]] = (
+    ("first", _FIRST),
+    ("history", _HISTORY),
+    ("following", _FOLLOWING),
+)
 VERSION: Final = len(STEPS)

@@ -22,7 +22,7 @@ from atd.errors import IdentityMismatch, LexiconError, StaleRevision
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
-from atd.protocol.syntax import AtUri
+from atd.protocol.syntax import AtUri, Tid
 from atd.records import COLLECTIONS, Dataset, Record, Release, SchemaRecord, ShardPart
 from atd.records.references import moment_value
 from atd_daemon.catalog import history
@@ -127,6 +127,35 @@ def snapshot(
         (commit.rev, str(commit.cid), now, commit.did),
     )
     return Changes(created, updated, deleted)
+
+
+def advance(db: sqlite3.Connection, commit: VerifiedCommit, since: Tid | None, now: float) -> None:
+    """Take note of the commit that followed on ``since``; its changes go in with this transaction.
+
+    If the index had all of the publisher at ``since``, it has all of it again.
+    """
+    _require(commit, VerifiedCommit)
+    db.execute(
+        "UPDATE publishers SET complete_rev = ?, complete_commit = ?, complete_at = ?"
+        " WHERE did = ? AND complete_rev = ?",
+        (commit.rev, str(commit.cid), now, commit.did, since),
+    )
+    _note_commit(db, commit, now)
+
+
+def unreadable(
+    db: sqlite3.Connection, verified: VerifiedRecord, reason: str, message: str, now: float
+) -> None:
+    """Take in a proved record that cannot be read: what was known there gave way to it.
+
+    Raises:
+        TypeError: it is not a `VerifiedRecord`.
+        StaleRevision: something signed later, or at the same revision, says otherwise.
+    """
+    _require(verified, VerifiedRecord)
+    _refuse_older(db, verified.uri, verified.commit, cid=str(verified.cid))
+    _unreadable(db, verified.uri, verified.cid, verified.commit, now)
+    problem(db, Flaw(verified.uri, reason, message), now)
 
 
 def problem(db: sqlite3.Connection, flaw: Flaw, now: float) -> None:
