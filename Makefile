@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 TORCH  := .venv-torch
+FUZZ   := .venv-fuzz
 HEAVY  := .venv-heavy
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -59,6 +60,19 @@ $(TORCH)/.ready: pyproject.toml
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -e . --group torch-test
 	@touch $@
 
+# How long each reader is attacked.
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: $(FUZZ)/.ready ## attack every reader of foreign bytes, SECONDS=60 each (own environment, with atheris)
+	cd tests && ../$(FUZZ)/bin/python -m fuzz.run $(SECONDS)
+
+$(FUZZ)/.ready: pyproject.toml
+	test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check -e . --group fuzz || { echo "atheris does not install here: it has wheels for Linux and some versions of Python; make test attacks the same readers for a moment, without it"; exit 1; }
+	@touch $@
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -80,4 +94,4 @@ bench-loader: .venv-bench/.done ## how fast samples are read, against other load
 
 .PHONY: clean
 clean: ## remove what make installed and what tests left
-	rm -rf $(VENV) $(HEAVY) $(TORCH) tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY) $(TORCH) $(FUZZ) .fuzz tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,13 +31,11 @@ _MAX_EXTENT: Final = 2**40
 _MAGIC: Final = b"\x93NUMPY"
 _MAX_HEADER: Final = 4096
 _ENTRY: Final = re.compile(
-    r"""\s*(?:(?P<quote>['"])(?P<key>descr|fortran_order|shape)(?P=quote))\s*:\s*"""
+    r""" *(?:(?P<quote>['"])(?P<key>descr|fortran_order|shape)(?P=quote)) *: *"""
     r"""(?:(?P<q>['"])(?P<text>[^'"\\]{1,32})(?P=q)|(?P<flag>True|False)|\((?P<tuple>[0-9, ]*)\))"""
-    r"""\s*(?:,|(?=\}))\s*"""
+    r""" *(?:,|(?=\})) *"""
 )
-_TUPLE: Final = re.compile(
-    r"\s*|\s*[0-9]{1,18}\s*,\s*|\s*[0-9]{1,18}(?:\s*,\s*[0-9]{1,18})+\s*,?\s*"
-)
+_TUPLE: Final = re.compile(r" *| *[0-9]{1,18} *, *| *[0-9]{1,18}(?: *, *[0-9]{1,18})+ *,? *")
 
 
 def to_compact(array: NDArray[Any]) -> bytes:
@@ -92,7 +90,7 @@ def read_npy(data: memoryview) -> NDArray[Any]:
 
 def _npy_header(text: str) -> tuple[str, tuple[int, ...], str]:
     """dtype, shape and order out of the dict literal of a ``.npy`` header."""
-    body = text.strip()
+    body = text.strip(" \n")
     seen: dict[str, re.Match[str]] = {}
     at = 1
     while at < len(body) - 1 and (entry := _ENTRY.match(body, at)) and entry["key"] not in seen:

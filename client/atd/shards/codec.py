@@ -9,12 +9,14 @@ the map that the shard lies in. The rules that keep an enemy out:
 
 - nothing is allocated for a length before that many bytes were found to be there;
 - only what is asked for is decoded; what is not is stepped over, without recursion;
-- nesting is bounded by the schema, and by `MAX_JSON_DEPTH` inside JSON;
+- nesting is bounded by the schema, and by `MAX_JSON_DEPTH` inside JSON, the number of values by
+  `MAX_VALUES`, and a copy by the memory there is (`atd.shards.room`);
 - unknown, repeated and missing fields, trailing bytes and extension types are errors.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from atd.schema import fields
 from atd.shards import arrays, media
 from atd.shards.documents import json_text, parse_json
 from atd.shards.fit import Plain, read_moment
+from atd.shards.room import MAX_VALUES, check_room
 from atd.shards.unfit import Unfit, describe, shown, wanted
 from atd.shards.unpack import (
     LIST,
@@ -118,6 +121,8 @@ def reader(kind: fields.Kind) -> Read:
     match kind:
         case fields.Int():
             return _ints(kind)
+        case fields.Float() if kind.bits < 64:
+            return _floats(kind)
         case fields.Array():
             return _arrays(kind)
         case fields.Label():
@@ -141,6 +146,19 @@ def _ints(kind: fields.Int) -> Read:
         number, after = read_int(view, at)
         if not low <= number <= high:
             raise Unfit(wanted(kind), str(number))
+        return number, after
+
+    return read
+
+
+def _floats(kind: fields.Float) -> Read:
+    """Numbers of fewer bits than a Python float: a writer may keep more digits, not more range."""
+    most = float(np.finfo(kind.dtype).max)
+
+    def read(view: memoryview, at: int) -> tuple[float, int]:
+        number, after = read_number(view, at)
+        if abs(number) > most and not math.isinf(number):
+            raise Unfit(wanted(kind), repr(number))
         return number, after
 
     return read
@@ -195,6 +213,7 @@ def _wrapped(cls: type[media.Media], view: memoryview, at: int) -> tuple[media.M
 
 def _read_bytes(view: memoryview, at: int) -> tuple[bytes, int]:
     data, after = read_bin(view, at)
+    check_room(len(data))
     return bytes(data), after
 
 
@@ -234,6 +253,8 @@ def _read_box(view: memoryview, at: int) -> tuple[tuple[float, ...], int]:
     sides: list[float] = []
     for _ in range(4):
         side, at = read_number(view, at)
+        if not math.isfinite(side):
+            raise Unfit("a box of four finite numbers", str(side))
         sides.append(side)
     return tuple(sides), at
 
@@ -259,6 +280,7 @@ class _Entry:
     nullable: bool
     optional: bool
     kind: fields.Kind
+    nests: bool
     read: Read
 
 
@@ -318,11 +340,15 @@ class StructReader:
                 continue
             try:
                 if only is None or name in only:
+                    if entry.nests and len(view) - at > MAX_VALUES:
+                        skip(view, at)  # counts the parts before anything is made of them
                     found[name], at = entry.read(view, at)
                 else:
                     found[name], at = None, skip(view, at)
             except Unfit as error:
                 raise error.within(name) from None
+            except MemoryError:
+                raise Unfit("a value that fits into memory", f"{len(view)} bytes", name) from None
         return self._in_order(found, only), at
 
     def _next(self, view: memoryview, at: int, turn: int) -> tuple[_Entry, int]:
@@ -351,8 +377,10 @@ class StructReader:
 
 
 def _entry(field: fields.Field, key: str) -> _Entry:
+    kind = field.kind
+    nests = isinstance(kind, fields.Json | fields.List | fields.Struct)
     return _Entry(
-        field.name, packed_key(key), field.nullable, field.optional, field.kind, reader(field.kind)
+        field.name, packed_key(key), field.nullable, field.optional, kind, nests, reader(kind)
     )
 
 
@@ -368,6 +396,8 @@ def value_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:
 
     def read(view: memoryview) -> Any:
         try:
+            if len(view) > MAX_VALUES:
+                skip(view, 0)
             value, end = read_one(view, 0)
         except (IndexError, struct.error):
             raise Unfit(wanted(kind), f"{len(view)} bytes that end in its middle") from None

@@ -26,6 +26,7 @@ from atd.schema.fields import Schema
 from atd.shards import codec
 from atd.shards.column_kinds import Arrays, Column, Numbers, Others, Strings
 from atd.shards.gather import Octets, Offsets, rows
+from atd.shards.room import LARGE
 from atd.shards.unfit import Unfit
 from atd.shards.unpack import NIL, skip
 
@@ -94,7 +95,8 @@ def read_columns(
         keys: the msgpack key of each field, in the order in which the writer put them.
     """
     count = len(offsets)
-    kept = np.flatnonzero(offsets + sizes <= len(octets) - _MARGIN)
+    # What is large is looked at by itself, where it is asked whether it fits into memory.
+    kept = np.flatnonzero((offsets + sizes <= len(octets) - _MARGIN) & (sizes < LARGE))
     by_name: dict[str, Column] = {}
     while len(kept):
         try:
@@ -182,7 +184,7 @@ class _Parser:
             case fields.Label():
                 return self._ints(at, 0, len(kind.names) - 1)
             case fields.Float():
-                return self._floats(at)
+                return self._floats(kind, at)
             case fields.Bool():
                 tags = self._octets[at]
                 _expect((tags == 0xC2) | (tags == 0xC3))
@@ -220,7 +222,7 @@ class _Parser:
         _expect(known & (values >= low) & (values <= min(high, 2**63 - 1)))
         return Numbers(values), ends
 
-    def _floats(self, at: Offsets) -> Found:
+    def _floats(self, kind: fields.Float, at: Offsets) -> Found:
         tags = self._octets[at]
         values = np.zeros(len(at), np.float64)
         ends = at + 1
@@ -231,6 +233,8 @@ class _Parser:
                 values[here] = self._numbers(at[here], tags, form)
                 ends[here] += int(form[2:])
                 known[here] = True
+        if kind.bits < 64:
+            known &= (np.abs(values) <= np.finfo(kind.dtype).max) | ~np.isfinite(values)
         _expect(known)
         return Numbers(values), ends
 
@@ -242,7 +246,9 @@ class _Parser:
         _expect((here[:, tags] == _BOX_TAGS[tags]).all(axis=1))
         sides = [here[:, 2 + 9 * n : 10 + 9 * n] for n in range(4)]
         packed = np.ascontiguousarray(np.concatenate(sides, axis=1))
-        return Numbers(packed.view(">f8").astype(np.float64)), at + width
+        values = packed.view(">f8").astype(np.float64)
+        _expect(np.abs(values).max(axis=1) < np.inf)  # NaN is not less either
+        return Numbers(values), at + width
 
     def _span(
         self, at: Offsets, short: int | None, forms: dict[int, int]

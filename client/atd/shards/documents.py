@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn, TypeAlias
 
 from atd.schema import fields
 from atd.shards.fit import Plain, fitter, read_moment
-from atd.shards.unfit import Unfit, describe
+from atd.shards.room import MAX_VALUES
+from atd.shards.unfit import Unfit, describe, shown
 from atd.shards.unpack import MAX_JSON_DEPTH
 
 Convert: TypeAlias = Callable[[Any], Any]
 
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**64 - 1
 _UNWRITABLE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -31,29 +34,61 @@ def json_text(value: Any) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The value of JSON ``text``; no NaN, no numbers of thousands of digits, bounded depth.
+    """The value of JSON ``text``, if it is one that we would write.
+
+    Finite numbers, integers of 64 bits, each key once, text that UTF-8 can carry, at most
+    `MAX_JSON_DEPTH` levels and `MAX_VALUES` values (counted by its commas and brackets before
+    anything is made of it): what one reader takes for one value and another for another is refused.
 
     Raises:
         Unfit: it is none.
     """
+    if len(text) > MAX_VALUES and sum(map(text.count, ",[{")) > MAX_VALUES:
+        raise Unfit(f"JSON of at most {MAX_VALUES} values", "more")
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         raise Unfit("JSON text", describe(text)) from None
-    if text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_deep(value):
-        raise Unfit(f"JSON at most {MAX_JSON_DEPTH} levels deep", "more")
+    _check_parts((value,), MAX_JSON_DEPTH)
+    if "\\ud" in text or "\\uD" in text:
+        _check_unicode(value)
     return value
 
 
-def _is_deep(value: Any) -> bool:
-    """Whether lists and dicts nest beyond `MAX_JSON_DEPTH`, looked for level by level."""
-    level = [value]
-    for _ in range(MAX_JSON_DEPTH):
-        held = [part for part in level if isinstance(part, list | dict)]
-        level = [
-            item for part in held for item in (part.values() if isinstance(part, dict) else part)
-        ]
-    return any(isinstance(part, list | dict) for part in level)
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for twice, _ in pairs:
+            if twice in seen:
+                break
+            seen.add(twice)
+        raise Unfit("each key of a JSON object once", f"{shown(twice)} twice")
+    return made
+
+
+def _check_parts(parts: Iterable[Any], levels: int) -> None:
+    """Refuse numbers that JSON readers differ about, and lists and dicts beyond ``levels``."""
+    for part in parts:
+        kind = type(part)
+        if kind is int:
+            if not INT_MIN <= part <= INT_MAX:
+                raise Unfit("a JSON integer of at most 64 bits", "a larger one")
+        elif kind is float:
+            if not math.isfinite(part):
+                raise Unfit("a JSON number that a float can hold", "a larger one")
+        elif kind is list or kind is dict:
+            if not levels:
+                raise Unfit(f"JSON at most {MAX_JSON_DEPTH} levels deep", "more")
+            _check_parts(part if kind is list else part.values(), levels - 1)
+
+
+def _check_unicode(value: Any) -> None:
+    """Refuse half of a surrogate pair, which JSON can spell."""
+    try:
+        json_text(value).encode()
+    except UnicodeEncodeError:
+        raise Unfit("text that UTF-8 can carry", "half of a surrogate pair") from None
 
 
 def _refuse(name: str) -> NoReturn:

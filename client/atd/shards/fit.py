@@ -46,6 +46,7 @@ Plain: TypeAlias = Any
 Fit: TypeAlias = Callable[[object], Plain]
 
 _INT64: Final = range(-(2**63), 2**64)
+_OUTERMOST: Final = (1, 9999)
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
     r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -194,8 +195,11 @@ def read_moment(text: str) -> datetime:
     """The aware ``datetime`` that RFC 3339 ``text`` names; digits past microseconds are cut."""
     try:
         if _RFC3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper())
-    except ValueError:
+            moment = datetime.fromisoformat(text.upper())
+            if moment.year in _OUTERMOST:
+                moment.astimezone(UTC)  # which may be in year 0 or 10000
+            return moment
+    except (ValueError, OverflowError):
         pass
     raise Unfit(wanted(fields.Timestamp()), describe(text))
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from atd.errors import ShardError
 from atd.schema import fields
-from atd.shards.unfit import Undecodable
+from atd.shards.room import check_room
+from atd.shards.unfit import Undecodable, Unfit
 
 if TYPE_CHECKING:
     from atd.shards.pillow import Picture
@@ -80,7 +81,11 @@ class Media:
 
     @property
     def bytes(self) -> builtins.bytes:
-        """The file, byte for byte as it was published."""
+        """The file, byte for byte as it was published. `ShardError` if it is beyond all memory."""
+        try:
+            check_room(len(self._data))
+        except Unfit as error:
+            raise ShardError(f"{self.where or type(self).__name__.lower()}: {error}") from None
         return builtins.bytes(self._data)
 
     @property

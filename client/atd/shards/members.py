@@ -31,11 +31,14 @@ from atd.schema.fields import Schema
 from atd.shards import arrays, codec, media
 from atd.shards.documents import from_document, json_text, parse_json, to_document
 from atd.shards.fit import Plain
-from atd.shards.unfit import Unfit, shown, wanted
+from atd.shards.room import check_room
+from atd.shards.unfit import Unfit, describe, shown, wanted
 
 _DOCUMENTS: Final = (fields.Json, fields.List, fields.Struct)
 _STRINGS: Final = (fields.String, fields.Text, fields.Timestamp)
 _NUMBERS: Final = (fields.Bool, fields.Int, fields.Float, fields.Label)
+_MAX_NUMBER: Final = 4096
+"""Bytes of a member that holds a number or the name of a label."""
 _SPOKEN_FOR: Final = ("json", "cls", "txt", "npy", "msgpack")
 
 
@@ -113,6 +116,9 @@ class _Single(Member):
                 into[field.name] = self._form.read(data)
             except Unfit as error:
                 raise error.within(field.name) from None
+            except MemoryError:
+                found = f"{len(data)} bytes"
+                raise Unfit("a value that fits into memory", found, field.name) from None
         elif not field.optional:
             if not field.nullable:
                 raise Unfit(wanted(field.kind), f"no member .{self.suffix}", field.name)
@@ -131,10 +137,21 @@ class _Object(Member):
         held = {name: plain[name] for name in plain if name in self.names}
         return _json_bytes({name: self._writers[name](value) for name, value in held.items()})
 
-    def read(self, data: memoryview | None, into: dict[str, Any]) -> None:
-        given = {} if data is None else _json(data)
+    def _object(self, data: memoryview) -> dict[str, Any]:
+        """The document, or `Unfit` about all fields that are in it."""
+        fields = ", ".join(field.name for field, _ in self._readers)
+        try:
+            given = _json(data)
+        except Unfit as error:
+            raise error.within(fields) from None
+        except MemoryError:
+            raise Unfit("a value that fits into memory", f"{len(data)} bytes", fields) from None
         if not isinstance(given, dict):
-            raise Unfit("a JSON object", f"another JSON value in the member .{self.suffix}")
+            raise Unfit(f"a JSON object as the member .{self.suffix}", describe(given), fields)
+        return given
+
+    def read(self, data: memoryview | None, into: dict[str, Any]) -> None:
+        given = {} if data is None else self._object(data)
         for field, read in self._readers:
             name = field.name
             if name not in given and field.optional:
@@ -183,7 +200,7 @@ def _form(ending: str, kind: fields.Kind) -> _Form:
         case _, fields.Media():
             return _Form(bytes, media.Media)
         case _, fields.Bytes():
-            return _Form(bytes, bytes)
+            return _Form(bytes, _bytes)
         case _:
             raise LocalError(f"layout: a field of kind {kind.tag} cannot be stored as .{ending}")
 
@@ -201,6 +218,8 @@ def _number_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:
     from_json = from_document(kind)
 
     def read(data: memoryview) -> Any:
+        if len(data) > _MAX_NUMBER:
+            raise Unfit(wanted(kind), f"{len(data)} bytes")
         text = _text(data).strip()
         try:
             if isinstance(kind, fields.Float):
@@ -213,7 +232,13 @@ def _number_reader(kind: fields.Kind) -> Callable[[memoryview], Any]:
     return read
 
 
+def _bytes(data: memoryview) -> bytes:
+    check_room(len(data))
+    return bytes(data)
+
+
 def _text(data: memoryview) -> str:
+    check_room(len(data))
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError:

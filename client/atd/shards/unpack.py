@@ -11,9 +11,11 @@ Source: github.com/msgpack/msgpack/blob/master/spec.md. Extension types are refu
 from __future__ import annotations
 
 import struct
+from math import isfinite
 from typing import Any, Final
 
-from atd.shards.unfit import Unfit, describe
+from atd.shards.room import LARGE, MAX_VALUES, check_room
+from atd.shards.unfit import Unfit, describe, shown
 
 MAX_JSON_DEPTH: Final = 64
 """Levels of lists and maps in a JSON value."""
@@ -61,6 +63,8 @@ def read_str(view: memoryview, at: int) -> tuple[str, int]:
     else:
         length, at = _length(view, at, STR, "text")
     end = _span(view, at, length, "text")
+    if length >= LARGE:
+        check_room(length)
     try:
         return str(view[at:end], "utf-8"), end
     except UnicodeDecodeError:
@@ -135,8 +139,11 @@ def _tag(view: memoryview, at: int) -> str:
 
 
 def skip(view: memoryview, at: int) -> int:
-    """The position after the value at ``at``, of any type and depth, without decoding it."""
-    pending = 1
+    """The position after the value at ``at``, of any type and depth, without decoding it.
+
+    Values of more than `MAX_VALUES` parts are refused: in memory they are 70 times as large.
+    """
+    pending, left = 1, MAX_VALUES
     while pending:
         pending -= 1
         tag = view[at]
@@ -145,7 +152,10 @@ def skip(view: memoryview, at: int) -> int:
         elif tag < 0xA0 or tag in LIST or tag in MAP:
             mapping = tag < 0x90 or tag in MAP
             count, at = read_count(view, at, 0x80 if mapping else 0x90, MAP if mapping else LIST)
-            pending += 2 * count if mapping else count
+            parts = 2 * count if mapping else count
+            pending, left = pending + parts, left - parts
+            if left < 0:
+                raise Unfit(f"a value of at most {MAX_VALUES} parts", "more")
         elif tag < 0xC0:
             at = _span(view, at + 1, tag & 0x1F, "text")
         elif tag in STR or tag in BIN:
@@ -159,14 +169,20 @@ def skip(view: memoryview, at: int) -> int:
 
 
 def read_any(view: memoryview, at: int, depth: int = 0) -> tuple[Any, int]:
-    """A JSON value written as native msgpack, which other writers do."""
+    """A JSON value written as native msgpack, which other writers do.
+
+    What JSON cannot say is refused: numbers that are not finite, and a key that comes twice.
+    """
     tag = view[at]
     if tag == NIL:
         return None, at + 1
     if tag in (0xC2, 0xC3):
         return read_bool(view, at)
     if tag in FLOAT:
-        return read_number(view, at)
+        number, at = read_number(view, at)
+        if not isfinite(number):
+            raise Unfit("a JSON number, which is finite", str(number))
+        return number, at
     if 0xA0 <= tag < 0xC0 or tag in STR:
         return read_str(view, at)
     if depth == MAX_JSON_DEPTH:
@@ -180,9 +196,11 @@ def read_any(view: memoryview, at: int, depth: int = 0) -> tuple[Any, int]:
         return items, at
     if 0x80 <= tag < 0x90 or tag in MAP:
         count, at = read_count(view, at, 0x80, MAP)
-        out = {}
+        out: dict[str, Any] = {}
         for _ in range(count):
             name, at = read_str(view, at)
+            if name in out:
+                raise Unfit("each key of a JSON object once", f"{shown(name)} twice")
             out[name], at = read_any(view, at, depth + 1)
         return out, at
     return read_int(view, at)

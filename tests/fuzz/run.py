@@ -1,0 +1,68 @@
+"""Fuzz one reader after the other with atheris: ``python -m fuzz.run [SECONDS [TARGET …]]``.
+
+Run by ``make fuzz``. Each target runs in a process of its own, guided by the coverage of our code,
+from its seeds, its vectors and what earlier runs thought worth keeping (``.fuzz/corpus``). An input
+that makes one fail is left in ``.fuzz/found`` and its traceback is shown; once what it found is
+mended it belongs into ``vectors/TARGET``, where every run of the tests plays it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["atd"], enable_loader_override=False):
+    from fuzz.targets import TARGETS
+
+HERE = Path(__file__).parent
+PLACE = HERE.parents[1] / ".fuzz"
+SECONDS = 60
+MAX_BYTES = 16384
+
+
+def main(words: list[str]) -> int:
+    """Fuzz the targets named, or all; the exit code is 1 if one was found wrong."""
+    seconds = int(words[0]) if words else SECONDS
+    names = words[1:] or list(TARGETS)
+    failed = [name for name in names if not succeeds(name, seconds)]
+    print(f"{len(names) - len(failed)} of {len(names)} targets held; found: {failed or 'nothing'}")
+    return 1 if failed else 0
+
+
+def succeeds(name: str, seconds: int) -> bool:
+    """Whether a target withstands ``seconds`` of attack, in a process of its own."""
+    corpus, found = PLACE / "corpus" / name, PLACE / "found" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    found.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(TARGETS[name].seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    vectors = HERE / "vectors" / name
+    print(f"== {name}", flush=True)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fuzz.run", "--one", name),
+            *(f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=20"),
+            *("-rss_limit_mb=3000", f"-artifact_prefix={found}/", "-print_final_stats=1"),
+            *(str(corpus), *([str(vectors)] if vectors.is_dir() else [])),
+        ],
+        check=False,
+    )
+    if not any(found.iterdir()):
+        found.rmdir()
+    return done.returncode == 0
+
+
+def attack(name: str, options: list[str]) -> None:
+    """Hand one target to libFuzzer, which ends the process."""
+    atheris.Setup([sys.argv[0], *options], TARGETS[name].run)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        attack(sys.argv[2], sys.argv[3:])
+    else:
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""Every reader of foreign bytes, as a function that a fuzzer can call.
+
+A target takes any bytes and comes back, or raises what it found: an exception that its reader never
+promised, or a broken law (read and written again it is the same; the quick way and the strict one
+agree). What a reader refuses with its own typed error is no finding.
+
+`TARGETS` is used by ``make fuzz`` (`fuzz.run`), and by `fuzz.test_targets`, which plays all inputs
+that were ever found to be wrong (``vectors/TARGET/``), the seeds, and mutations of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from fuzz import protocol, shards
+
+
+class Target(NamedTuple):
+    """A reader to attack: what is called, and right inputs to begin with."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], Iterable[bytes]]
+
+
+TARGETS: dict[str, Target] = {
+    "cbor": Target(protocol.cbor, protocol.cbor_seeds),
+    "car": Target(protocol.car, protocol.car_seeds),
+    "mst": Target(protocol.mst, protocol.mst_seeds),
+    "commit": Target(protocol.commit, protocol.commit_seeds),
+    "proof": Target(protocol.proof, protocol.proof_seeds),
+    "identity": Target(protocol.identity, protocol.identity_seeds),
+    "lexicon": Target(protocol.lexicon, protocol.lexicon_seeds),
+    "record": Target(protocol.record, protocol.record_seeds),
+    "syntax": Target(protocol.syntax, protocol.syntax_seeds),
+    "array": Target(shards.array, shards.array_seeds),
+    "json": Target(shards.json_text, shards.json_seeds),
+    "sample": Target(shards.sample, shards.sample_seeds),
+    "members": Target(shards.members, shards.members_seeds),
+    "tar": Target(shards.archive, shards.archive_seeds),
+    "sidecar": Target(shards.sidecar, shards.sidecar_seeds),
+    "infer": Target(shards.infer, shards.infer_seeds),
+    "picture": Target(shards.picture, shards.picture_seeds),
+}
