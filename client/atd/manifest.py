@@ -22,13 +22,15 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from atd.disk import storing, sync_folder
 from atd.errors import AtdError, BadSource, DigestMismatch, LexiconError, LocalError, StorageFault
+from atd.files import hash_file
 from atd.names import MAX_INTEGER, check_name, check_relative, check_split
 from atd.protocol.cbor import RAW, Cid
 from atd.protocol.syntax import quote
@@ -40,7 +42,6 @@ FILE_NAME: Final = "atd.json"
 _FORMAT: Final = "atd-folder"
 _VERSION: Final = 1
 _MAX_BYTES: Final = 256 * 2**20
-_CHUNK: Final = 1 << 20
 _CUTS: Final = {"order": str, "targetBytes": int, "maxBytes": int, "maxSamples": int}
 
 T = TypeVar("T")
@@ -225,21 +226,31 @@ def hash_shard(path: Path, digest: Cid, size: int) -> None:
         DigestMismatch: it has another size or another digest.
         StorageFault: it cannot be read.
     """
-    hashed = hashlib.sha256()
-    found = 0
+    with _reading(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with path.open("rb") as file:
-            while found <= size and (chunk := file.read(_CHUNK)):
-                hashed.update(chunk)
-                found += len(chunk)
-    except OSError as error:
-        raise StorageFault(f"cannot read the shard {path}: {error.strerror}") from error
+        hash_open_shard(descriptor, path, digest, size)
+    finally:
+        os.close(descriptor)
+
+
+def hash_open_shard(descriptor: int, path: Path, digest: Cid, size: int) -> None:
+    """As `hash_shard`, of a file that is open for reading; ``path`` is what errors call it."""
+    with _reading(path):
+        actual, found = hash_file(descriptor, size=size + 1)
     if found != size:
         more = "more" if found > size else f"{found}"
         raise DigestMismatch(f"{path}: expected {size} bytes, found {more}")
-    actual = Cid.from_digest(hashed.digest(), RAW)
     if actual != digest:
         raise DigestMismatch(f"{path}: expected the digest {digest}, found {actual}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFault(f"cannot read the shard {path}: {error.strerror}") from error
 
 
 def _typed(value: object, kind: type[T], path: str) -> T:

@@ -25,7 +25,7 @@ BASE = ["atd.errors", "atd.disk", "atd.names"]
 FIELDS = [*BASE, "atd.protocol.syntax", *(f"atd.schema.{m}" for m in ("fields", "kinds", "limits"))]
 RECORDS = [*FIELDS, "atd.protocol", "atd.records", "atd.lexicon_files"]
 SCHEMA = [*RECORDS, "atd.schema"]
-SHARDS = [*SCHEMA, "atd.shards", "atd.manifest"]
+SHARDS = [*SCHEMA, "atd.shards", "atd.manifest", "atd.files"]
 ASKING = [
     *BASE,
     "atd.protocol.syntax",
@@ -44,6 +44,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.lexicon_files": ["atd.errors", "atd.protocol"],
     "atd.records": RECORDS,
     "atd.schema": SCHEMA,
+    "atd.files": ["atd.errors", "atd.protocol"],
     "atd.manifest": SHARDS,
     "atd.shards": SHARDS,
     "atd.bundles": [*RECORDS, "atd.bundles"],
@@ -65,7 +66,11 @@ ARROWS: dict[str, list[str]] = {
         *RECORDS,
         *(f"atd_daemon.{room}" for room in ("catalog", "config", "sqlite")),
     ],
-    "atd_daemon.store": [*RECORDS, "atd_daemon.store", "atd_daemon.network", "atd_daemon.config"],
+    "atd_daemon.store": [
+        *RECORDS,
+        "atd.files",
+        *(f"atd_daemon.{room}" for room in ("store", "network", "config")),
+    ],
     "atd_daemon.host": [*RECORDS, "atd", "atd_daemon.host", "atd_daemon.sqlite"],
     "atd_daemon.sync": [
         *LIBRARY,

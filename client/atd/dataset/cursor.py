@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
+from atd.dataset.ahead import SHARDS, beyond
 from atd.dataset.blocks import Block, Maker, Uncommon, pieces_of
 from atd.dataset.flow import Flow
 from atd.dataset.order import Indices
@@ -170,6 +171,8 @@ def _looking_ahead(
         here = ahead
         ahead = positions, *_located(flow, positions, ends)
         shelf.expect(np.flatnonzero(np.bincount(ahead[1])).tolist())
+        if not shelf.complete:
+            shelf.expect(beyond(flow, int(positions[-1]) + 1, ends), SHARDS)
         if here is not None:
             yield here
     if ahead is not None:

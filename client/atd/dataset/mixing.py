@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from atd.dataset.dataset import Dataset
 from atd.dataset.order import Indices, Permutation, derive_key
 from atd.dataset.selection import Selection, Turning
-from atd.dataset.source import ShardSource
+from atd.dataset.source import OpenShard, ShardSource
 from atd.errors import LocalError, SchemaMismatch
 
 T = TypeVar("T")
@@ -95,11 +94,11 @@ class JoinedSource(ShardSource):
 
     parts: tuple[ShardSource, ...]
 
-    def path(self, number: int) -> Path:
+    def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file of shard ``number``, from the source that it is of."""
         for part in self.parts:
             if number < len(part.shards):
-                return part.path(number)
+                return part.open(number, suspect=suspect)
             number -= len(part.shards)
         raise IndexError(f"shard {number} of {len(self.shards)}")
 

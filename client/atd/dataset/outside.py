@@ -2,13 +2,15 @@
 
 What belongs here: from an address to files on this machine, and from shards without a schema to
 one. Nobody signed these. Where the address is a folder with an ``atd.json``, every file is checked
-against it; bare tar files are trusted as far as TLS goes, and `UrlSource.version` says so. The
-files are fetched when the data set is opened, because its order depends on how many samples each
-shard has. Only an address that a user typed comes here, never one from a record.
+against it, and is fetched when its shard is needed; bare tar files are trusted as far as TLS goes,
+and `UrlSource.version` says so. Those are fetched when the data set is opened, because its order
+depends on how many samples each shard has. Only an address that a user typed comes here, never one
+from a record.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -17,17 +19,28 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import urlsplit
 
 from atd import s3
-from atd.dataset.source import FolderSource, Shard, ShardSource, choose_splits, folder_source
-from atd.errors import Absent, InvalidSyntax, Offline, StorageFault, Unreachable
-from atd.manifest import FILE_NAME, hash_shard
-from atd.protocol.cbor import RAW, Cid
+from atd.dataset.source import (
+    FolderSource,
+    OpenShard,
+    Shard,
+    ShardSource,
+    choose_splits,
+    folder_source,
+    open_known,
+    seal_book,
+)
+from atd.errors import Absent, DigestMismatch, InvalidSyntax, Offline, StorageFault, Unreachable
+from atd.files import FileIdentity, SealBook, hash_file, look, open_shared
+from atd.manifest import FILE_NAME
+from atd.protocol.cbor import Cid
 from atd.protocol.syntax import quote
 from atd.settings import Settings
 from atd.shards.infer import infer_shards
@@ -76,12 +89,37 @@ class UrlSource(ShardSource):
     """Shards that were fetched from bare addresses; their digests are what came, not a claim."""
 
     files: tuple[Path, ...]
+    cache: Path = field(compare=False, repr=False)
 
-    def path(self, number: int) -> Path:
+    def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The fetched file, if it is still what was fetched."""
+        return open_known(
+            self.files[number], self.shards[number], self.cache, self._seals, suspect=suspect
+        )
+
+    @cached_property
+    def _seals(self) -> SealBook:
+        return seal_book(self.cache, str(self.files[0].parent))
+
+
+@dataclass(frozen=True)
+class UrlFolderSource(FolderSource):
+    """A folder with an ``atd.json`` at an address: each shard is copied when it is needed.
+
+    A copy that is not what the manifest says, or is not any more, is fetched once more.
+    """
+
+    base: str = ""
+    settings: Settings = field(default_factory=Settings.load, compare=False, repr=False)
+
+    def open(self, number: int, *, suspect: bool = False) -> OpenShard:
+        """The copy of the file, hashed against the manifest unless it is known again."""
         shard = self.shards[number]
-        hash_shard(self.files[number], shard.digest, shard.size)
-        return self.files[number]
+        if (self.folder / shard.name).is_file():
+            with contextlib.suppress(DigestMismatch):
+                return super().open(number, suspect=suspect)
+        fetch(self.base + shard.name, self.folder / shard.name, shard.size, self.settings)
+        return super().open(number)
 
 
 def url_source(pattern: str, split: str | None) -> ShardSource:
@@ -93,8 +131,6 @@ def url_source(pattern: str, split: str | None) -> ShardSource:
         LocalError: no such split, or a pattern that cannot be read.
     """
     settings = Settings.load()
-    if settings.offline:
-        raise Offline(f"{quote(pattern)} has to be fetched, and the network is switched off")
     if not pattern.partition("?")[0].endswith(".tar"):
         return _with_manifest(pattern.rstrip("/") + "/", split, settings)
     choose_splits(("all",), split, pattern)
@@ -102,11 +138,11 @@ def url_source(pattern: str, split: str | None) -> ShardSource:
     folder = _cache(settings, pattern)
     files = [_fetched(address, folder, MAX_SHARD_BYTES, settings) for address in addresses]
     found = infer_shards(files)
+    seals = seal_book(settings.cache_dir, str(folder))
+    known = [_digest(path, seals) for path in files]
     shards = tuple(
-        Shard(address.rpartition("/")[2], digest, path.stat().st_size, count)
-        for address, path, digest, count in zip(
-            addresses, files, map(_digest, files), found.counts, strict=True
-        )
+        Shard(address.rpartition("/")[2], digest, size, count)
+        for address, (digest, size), count in zip(addresses, known, found.counts, strict=True)
     )
     told = "\n".join(str(shard.digest) for shard in shards)
     return UrlSource(
@@ -117,6 +153,7 @@ def url_source(pattern: str, split: str | None) -> ShardSource:
         shards=shards,
         splits=("all",),
         files=tuple(files),
+        cache=settings.cache_dir,
     )
 
 
@@ -140,16 +177,14 @@ def expand(pattern: str) -> Iterator[str]:
         yield from expand(f"{pattern[: match.start()]}{number:0{len(match[1])}d}{rest}")
 
 
-def _with_manifest(base: str, split: str | None, settings: Settings) -> FolderSource:
-    """The folder at ``base``, copied shard by shard; each is checked against its ``atd.json``."""
+def _with_manifest(base: str, split: str | None, settings: Settings) -> UrlFolderSource:
+    """The folder at ``base``; each shard is checked against its ``atd.json``."""
     folder = _cache(settings, base)
-    fetch(base + FILE_NAME, folder / FILE_NAME, MAX_MANIFEST_BYTES, settings)
+    if not settings.offline or not (folder / FILE_NAME).is_file():
+        fetch(base + FILE_NAME, folder / FILE_NAME, MAX_MANIFEST_BYTES, settings)
     source = folder_source(folder, split)
-    for shard in source.shards:
-        path = folder / shard.name
-        if not (path.is_file() and path.stat().st_size == shard.size):
-            fetch(base + shard.name, path, shard.size, settings)
-    return source
+    values = {one.name: getattr(source, one.name) for one in fields(source)}
+    return UrlFolderSource(**values, base=base, settings=settings)
 
 
 def _fetched(address: str, folder: Path, limit: int, settings: Settings) -> Path:
@@ -163,10 +198,13 @@ def fetch(address: str, target: Path, limit: int, settings: Settings) -> None:
     """Copy ``address`` to ``target``, at most ``limit`` bytes; there whole or not at all.
 
     Raises:
+        Offline: the network is switched off.
         Absent: 404 or 410. Unreachable: no answer, another status, more bytes than ``limit``, or
             fewer than were announced.
         StorageFault: it cannot be written.
     """
+    if settings.offline:
+        raise Offline(f"{quote(address)} has to be fetched, and the network is switched off")
     url = s3.signed_get(address, settings.s3_endpoint) if address.startswith("s3://") else address
     host = urlsplit(url).hostname
     try:
@@ -207,9 +245,20 @@ def _copy(url: str, out: tempfile._TemporaryFileWrapper[bytes], limit: int) -> N
     os.fsync(out.fileno())
 
 
-def _digest(path: Path) -> Cid:
-    with path.open("rb") as file:
-        return Cid.from_digest(hashlib.file_digest(file, "sha256").digest(), RAW)
+def _digest(path: Path, seals: SealBook) -> tuple[Cid, int]:
+    """The digest and size of a fetched file; hashed once, and known again by one stat."""
+    descriptor = open_shared(path)
+    try:
+        before = FileIdentity.of(look(descriptor))
+        known = seals.digest(path.name, before)
+        if known is not None:
+            return Cid.parse(known), before.size
+        digest, size = hash_file(descriptor)
+        if FileIdentity.of(look(descriptor)) == before:
+            seals.set(path.name, digest, before)
+        return digest, size
+    finally:
+        os.close(descriptor)
 
 
 def _cache(settings: Settings, what: str) -> Path:

@@ -1,9 +1,13 @@
 """The shards a process has open, and the ones it will need next.
 
 What belongs here: opening a shard when it is first needed, keeping a bounded number of maps open,
-and fetching ahead in the background. A shelf belongs to one process and is never pickled: a loader
+and opening ahead in the background. A shelf belongs to one process and is never pickled: a loader
 worker makes its own. All that read one source in a process share its shelf (`shelf_of`), so a shard
 is proved and indexed once, not once an epoch; the shelf goes when the source does.
+
+What is opened ahead is opened whole: fetched, proved, locked, mapped and indexed, so that nothing
+is left to do when the reader comes to it, and no eviction can come between. The threads that do it
+end with the process, whatever they wait for.
 """
 
 from __future__ import annotations
@@ -11,21 +15,22 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import accumulate
-from pathlib import Path
 from typing import Final
 
 from atd.dataset.source import ShardSource
 from atd.errors import ShardError
 from atd.shards.reader import ShardFile
+from atd.shards.sidecars import FOLDER, Sidecars
 
 MAX_OPEN: Final = 128
 """Shards mapped at once; each holds one file descriptor for its lock."""
 
-FETCH_THREADS: Final = 2
+FETCH_THREADS: Final = 3
+"""Shards opened ahead at a time."""
 
 
 class Shelf:
@@ -38,14 +43,20 @@ class Shelf:
         self.ends = list(accumulate(source.counts))
         """Samples in the shards up to and with each."""
         self._open: OrderedDict[int, ShardFile] = OrderedDict()
-        self._coming: dict[int, Future[Path]] = {}
-        self._threads: ThreadPoolExecutor | None = None
+        self._coming: dict[int, Future[ShardFile]] = {}
+        self._waiting: deque[tuple[int, Future[ShardFile]]] = deque()
+        self._threads = 0
         self._lock = threading.Lock()
 
     @property
     def usable(self) -> bool:
         """Whether this is still the process that made it."""
         return self._process == os.getpid()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is open."""
+        return len(self._open) == len(self.ends)
 
     def after_fork(self, source: ShardSource) -> Shelf:
         """A shelf for this process with the shards that its parent had open: maps survive a fork,
@@ -62,50 +73,123 @@ class Shelf:
         """
         with self._lock:
             found = self._open.get(number)
-            if found is None:
-                found = self._opened(number)
+            if found is not None:
+                self._open.move_to_end(number)
+                return found
+            coming = self._coming.get(number)
+            mine = coming is None or coming.cancel()  # nobody began with it
+            if coming is None or mine:
+                coming = self._coming[number] = Future()
+                coming.set_running_or_notify_cancel()
+        if mine:
+            self._take(number, coming)
+        try:
+            return coming.result()
+        finally:
+            # An error is told once; who asks again after it makes a new attempt.
+            with self._lock:
+                if self._coming.get(number) is coming:
+                    del self._coming[number]
+
+    def expect(self, numbers: Iterable[int], most: int | None = None) -> None:
+        """Begin to open the shards that will be needed next, in this order.
+
+        Args:
+            most: how many of them may be under way.
+        """
+        missing = [number for number in numbers if number not in self._open][:most]
+        missing = [number for number in missing if number not in self._coming]
+        if not missing:
+            return
+        with self._lock:
+            for number in missing:
+                if number not in self._coming:
+                    coming = self._coming[number] = Future()
+                    self._waiting.append((number, coming))
+            begin = min(FETCH_THREADS, len(self._waiting)) - self._threads
+            self._threads += max(0, begin)
+        for _ in range(begin):
+            # No pool of concurrent.futures: a process waits for those before it ends, and here
+            # that may be for a shard that nobody will read.
+            threading.Thread(target=self._ahead, name="atd-fetch", daemon=True).start()
+
+    def close(self) -> None:
+        """Let go of every shard; arrays that are views of one keep its map alive."""
+        with self._lock:
+            for _, coming in self._waiting:
+                coming.cancel()
+            self._waiting.clear()
+            self._coming.clear()
+            self._open.clear()
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _ahead(self) -> None:
+        """Open what is waiting, until nothing is."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                number, coming = self._waiting.popleft()
+            if coming.set_running_or_notify_cancel():
+                self._take(number, coming)
+
+    def _take(self, number: int, coming: Future[ShardFile]) -> None:
+        """Open a shard and tell all who wait for it."""
+        try:
+            found = self._opened(number)
+        except BaseException as error:
+            coming.set_exception(error)
+            return
+        with self._lock:
+            if self._coming.get(number) is coming:
+                del self._coming[number]
                 self._open[number] = found
                 if len(self._open) > MAX_OPEN:
                     self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(number)
-            return found
+        coming.set_result(found)
 
     def _opened(self, number: int) -> ShardFile:
         source = self._source()
         if source is None:
             raise ReferenceError("the source of this shelf is gone")
-        coming = self._coming.pop(number, None)
-        path = source.path(number) if coming is None else coming.result()
-        shard = source.shards[number]
-        found = ShardFile(path, source.schema, source.layout, name=shard.name)
-        if len(found) != shard.samples:
-            raise ShardError(
-                f"{shard.name}: expected {shard.samples} samples, as was signed, found {len(found)}"
-            )
-        return found
+        try:
+            return _read(source, number, suspect=False)
+        except ShardError:
+            # A disk may lose bits without a trace. If the bytes are those that were signed, it is
+            # the publisher's fault, and the same error comes again.
+            return _read(source, number, suspect=True)
 
-    def expect(self, numbers: Iterable[int]) -> None:
-        """Begin to fetch the shards that will be needed next, in this order."""
-        source = self._source()
-        missing = [n for n in numbers if n not in self._open and n not in self._coming]
-        if source is None or not missing:
-            return
-        with self._lock:
-            for number in missing:
-                if self._threads is None:
-                    self._threads = ThreadPoolExecutor(
-                        FETCH_THREADS, thread_name_prefix="atd-fetch"
-                    )
-                self._coming[number] = self._threads.submit(source.path, number)
 
-    def close(self) -> None:
-        """Let go of every shard; arrays that are views of one keep its map alive."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
-        self._coming.clear()
-        self._open.clear()
+def _read(source: ShardSource, number: int, *, suspect: bool) -> ShardFile:
+    """Shard ``number``, with its index from the sidecar or, if there is none, leaving one.
+
+    Raises:
+        ShardError: it is no shard, or not of as many samples as was signed.
+    """
+    shard = source.shards[number]
+    place = source.open(number, suspect=suspect)
+    sidecars = Sidecars(place.cache / FOLDER)
+    index = None if suspect else sidecars.read(shard.digest, shard.size)
+    if index is not None and len(index) != shard.samples:
+        index = None
+    derived = index is None
+    found = ShardFile(
+        place.path,
+        source.schema,
+        source.layout,
+        index=index,
+        name=shard.name,
+        descriptor=place.descriptor,
+    )
+    if len(found) != shard.samples:
+        raise ShardError(
+            f"{shard.name}: expected {shard.samples} samples, as was signed, found {len(found)}"
+        )
+    if derived:
+        sidecars.keep(shard.digest, found.index)
+    return found
 
 
 _shelves: dict[int, Shelf] = {}

@@ -1,25 +1,40 @@
 """Where the shards of a data set are, and how one becomes a file that may be read.
 
 What belongs here: `ShardSource` and its kinds. A source knows the shards of one or more splits and
-turns each into the path of a file whose bytes were proved: by the daemon's store for a published
-release, against ``atd.json`` for a folder. It opens and decodes nothing, and it pickles.
+opens each as a file whose bytes were proved: by the daemon's store for a published release, against
+``atd.json`` for a folder. What was proved once is known again by one stat. It decodes nothing, and
+it pickles.
+
+A shard that was proved and yet cannot be read is asked for once more as *suspect*: then its bytes
+are hashed whatever is remembered of them, and the store fetches it anew if they changed.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from atd import api
 from atd.connection import Connection
-from atd.errors import LocalError
-from atd.manifest import Manifest, hash_shard
+from atd.errors import AtdError, Busy, DaemonError, LocalError, StorageFault
+from atd.files import FileIdentity, SealBook, look, open_shared
+from atd.manifest import Manifest, hash_open_shard
 from atd.protocol.cbor import Cid
 from atd.records import Layout
 from atd.schema.fields import Schema
+from atd.settings import Settings
+
+OnProgress = Callable[[Mapping[str, Any]], None]
+
+_TRIES: Final = 20
+_PAUSE_S: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,21 @@ class Shard:
     digest: Cid
     size: int
     samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShard:
+    """The proved file of a shard, open and locked for reading.
+
+    Args:
+        path: where it was when it was opened.
+        descriptor: of `atd.files.open_shared`; whoever has this closes it.
+        cache: the folder of the cache that has the shard's sidecar.
+    """
+
+    path: Path
+    descriptor: int
+    cache: Path
 
 
 @dataclass(frozen=True)
@@ -58,26 +88,83 @@ class ShardSource(ABC):
         return tuple(shard.samples for shard in self.shards)
 
     @abstractmethod
-    def path(self, number: int) -> Path:
+    def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file of shard ``number``, complete and proved; blocks until it is there.
 
+        Args:
+            suspect: hash it, whatever is remembered of it.
+
         Raises:
-            AtdError: it cannot be had, or is not what was signed.
+            AtdError: it cannot be had, or is not what was signed; names the shard.
         """
+
+    def path(self, number: int) -> Path:
+        """As `open`, the path alone."""
+        found = self.open(number)
+        os.close(found.descriptor)
+        return found.path
 
 
 @dataclass(frozen=True)
 class ReleaseSource(ShardSource):
-    """A published release: the daemon proved its records, and hands out verified files."""
+    """A published release: the daemon proved its records, and hands out verified files.
+
+    ``on_progress`` hears of shards that are fetched; it stays in the process that gave it.
+    """
 
     uri: str
     proof: Mapping[str, Any] = field(compare=False, repr=False)
     connection: Connection = field(compare=False, repr=False)
+    on_progress: OnProgress | None = field(default=None, compare=False, repr=False)
 
-    def path(self, number: int) -> Path:
+    def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file in the daemon's store; it fetches and verifies a shard it does not have."""
-        question = {"digest": str(self.shards[number].digest), "release": self.uri}
-        return Path(self.connection.call(api.LOCATE_SHARD, input=question)["path"])
+        for _ in range(_TRIES):
+            path = self._located(number, suspect)
+            try:
+                descriptor = open_shared(path)
+            except (FileNotFoundError, Busy):
+                # Dropped from the store, or just being so, since the daemon named it.
+                time.sleep(_PAUSE_S)
+                continue
+            return OpenShard(path, descriptor, self.connection.settings.cache_dir)
+        raise StorageFault(
+            f"{self.shards[number].name}: dropped from the store again and again before it could"
+            " be opened",
+            next_step="allow the cache more with the setting cache_quota; see: atd cache ls",
+        )
+
+    def _located(self, number: int, suspect: bool) -> Path:
+        shard = self.shards[number]
+        question: dict[str, Any] = {"digest": str(shard.digest), "release": self.uri}
+        if suspect:
+            question["suspect"] = True
+        try:
+            if self.on_progress is None:
+                return Path(self.connection.call(api.LOCATE_SHARD, input=question)["path"])
+            for event in self.connection.stream(api.FETCH_SHARD, question):
+                if "result" in event:
+                    return Path(event["result"]["path"])
+                self.on_progress({**event["progress"], "name": shard.name})
+        except AtdError as error:
+            _name(shard, error)
+            raise
+        raise AssertionError("a stream ends with its result or an error")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return _release_again, ({**values, "on_progress": None},)
+
+
+def _release_again(values: Mapping[str, Any]) -> ReleaseSource:
+    return ReleaseSource(**values)
+
+
+def _name(shard: Shard, error: AtdError) -> None:
+    """Have ``error`` name the shard as its release does."""
+    if shard.name not in error.message and not isinstance(error, DaemonError):
+        error.message = f"{shard.name}: {error.message}"
+        error.args = (error.message,)
 
 
 @dataclass(frozen=True)
@@ -85,22 +172,58 @@ class FolderSource(ShardSource):
     """A folder made by ``atd pack``: its ``atd.json`` says what each file must hash to."""
 
     folder: Path
+    cache: Path = field(compare=False, repr=False)
 
-    def path(self, number: int) -> Path:
-        """The file in the folder, hashed against the manifest.
+    def open(self, number: int, *, suspect: bool = False) -> OpenShard:
+        """The file in the folder, hashed against the manifest unless it is known again.
 
         Raises:
             DigestMismatch: the file is not the one that was packed.
             StorageFault: it cannot be read.
         """
         shard = self.shards[number]
-        path = self.folder / shard.name
-        hash_shard(path, shard.digest, shard.size)
-        return path
+        return open_known(self.folder / shard.name, shard, self.cache, self._seals, suspect=suspect)
+
+    @cached_property
+    def _seals(self) -> SealBook:
+        return seal_book(self.cache, str(self.folder))
+
+
+def open_known(
+    path: Path, shard: Shard, cache: Path, seals: SealBook, *, suspect: bool
+) -> OpenShard:
+    """The file at ``path``, if it is ``shard``: known by one stat where it was hashed before.
+
+    Raises:
+        DigestMismatch: it is another. StorageFault: it cannot be read. Busy: it is being removed.
+    """
+    try:
+        descriptor = open_shared(path)
+    except FileNotFoundError as error:
+        raise StorageFault(f"cannot read the shard {path}: {error.strerror}") from error
+    try:
+        # Of the open file, so that what is looked at is what will be read.
+        before = FileIdentity.of(look(descriptor))
+        if suspect or not seals.holds(path.name, shard.digest, before):
+            hash_open_shard(descriptor, path, shard.digest, shard.size)
+            if FileIdentity.of(look(descriptor)) == before:
+                seals.set(path.name, shard.digest, before)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return OpenShard(path, descriptor, cache)
+
+
+def seal_book(cache: Path, what: str) -> SealBook:
+    """What is remembered of the files of ``what``, a folder or an address."""
+    return SealBook(cache / "seals" / f"{sha256(os.fsencode(what)).hexdigest()[:32]}.jsonl")
 
 
 def release_source(
-    answer: Mapping[str, Any], split: str | None, connection: Connection
+    answer: Mapping[str, Any],
+    split: str | None,
+    connection: Connection,
+    on_progress: OnProgress | None = None,
 ) -> ReleaseSource:
     """The source that ``network.atd.catalog.getRelease`` describes; all splits where it is None."""
     lists = {
@@ -122,6 +245,7 @@ def release_source(
         uri=answer["uri"],
         proof=answer["proof"],
         connection=connection,
+        on_progress=on_progress,
     )
 
 
@@ -145,6 +269,7 @@ def folder_source(folder: Path, split: str | None) -> FolderSource:
         shards=tuple(shard for one in chosen for shard in lists[one]),
         splits=chosen,
         folder=folder.absolute(),
+        cache=Settings.load().cache_dir,
     )
 
 

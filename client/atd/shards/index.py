@@ -137,10 +137,13 @@ class MemberIndex:
         sound = (
             len(set(self.keys)) == len(self.keys) == len(self.first) - 1
             and self.first[-1] == members
+            and bool((self.first >= 0).all() and (self.first <= members).all())
             and bool((np.diff(self.first) > 0).all())
+            and "".join((*self.keys, *self.suffixes)).isprintable()
             and bool((self.offsets >= tar.BLOCK).all() and (self.sizes >= 0).all())
             and bool((self.sizes <= self.size - self.offsets).all())
             and bool((self.suffix < len(self.suffixes)).all())
+            and bool((np.bincount(self.suffix, minlength=len(self.suffixes)) > 0).all())
         )
         if not sound:
             raise ShardError(f"{where}: the member index contradicts itself")

@@ -11,19 +11,18 @@ trusts the contents no more for that: a publisher signs what he likes.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import mmap
 import os
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atd.errors import Busy, SchemaMismatch, ShardError, StorageFault
+from atd.errors import SchemaMismatch, ShardError, StorageFault
+from atd.files import open_shared
 from atd.records import Layout
 from atd.schema import fields
 from atd.schema.fields import Schema
@@ -32,8 +31,6 @@ from atd.shards.columns import Columns, read_columns
 from atd.shards.index import MemberIndex
 from atd.shards.layout import PACKED, SampleReader, packed_keys
 from atd.shards.unfit import Unfit
-
-_NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class ShardFile:
@@ -45,6 +42,8 @@ class ShardFile:
         layout: how they lie in it.
         index: its member index, if known; derived from the shard otherwise.
         name: what to call the shard in errors; its file name if not given.
+        descriptor: the file, open by `atd.files.open_shared`, which is closed here; the file at
+            ``path`` is opened otherwise.
 
     Raises:
         ShardError: no shard, or not of this layout.
@@ -60,14 +59,15 @@ class ShardFile:
         *,
         index: MemberIndex | None = None,
         name: str | None = None,
+        descriptor: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.name
+        self._view = memoryview(_map(self.path, self.name, descriptor))
         self.schema = schema
         self.layout = layout
         self._read = SampleReader(schema, layout)
         self._media = frozenset(field.name for field in schema if _holds_media(field.kind))
-        self._view = memoryview(_map(self.path, self.name))
         self.index = MemberIndex.of(self._view, self.name) if index is None else index
         self._check()
 
@@ -198,32 +198,21 @@ def _reopen(path: Path, schema: Schema, layout: Layout, index: MemberIndex, name
     return ShardFile(path, schema, layout, index=index, name=name)
 
 
-def _map(path: Path, name: str) -> mmap.mmap:
+def _map(path: Path, name: str, descriptor: int | None) -> mmap.mmap:
     """The whole file, read-only; the map keeps the lock after the descriptor is closed."""
+    if descriptor is None:
+        try:
+            descriptor = open_shared(path)
+        except FileNotFoundError as error:
+            raise StorageFault(f"cannot open the shard {path}: {error.strerror}") from error
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise StorageFault(f"cannot open the shard {path}: {error.strerror}") from error
-    try:
-        _lock(descriptor, path)
-        if not os.fstat(descriptor).st_size:
-            raise ShardError(f"{name}: expected a tar archive, found 0 bytes")
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except ValueError:  # mmap's word for a file without bytes
+        raise ShardError(f"{name}: expected a tar archive, found 0 bytes") from None
     except OSError as error:
         raise StorageFault(f"cannot map the shard {path}: {error.strerror}") from error
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    """A shared lock, where the file system has locks: it belongs to the open file, not to us."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Busy(f"the shard {path} is just being removed") from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
 
 
 def _holds_media(kind: fields.Kind) -> bool:

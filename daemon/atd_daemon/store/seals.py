@@ -7,71 +7,22 @@ seal is worthless and the file is hashed again. Losing a seal costs one hashing,
 
 A seal guards against accidents, and against programs that write to the store by mistake. Whoever
 can write here as the same user can also write a seal: `hash_file` is for those who want certainty.
+What an identity is, and the hashing itself, is in `atd.files`, which readers of folders share.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
-from atd.protocol.cbor import RAW, Cid
+from atd.files import FileIdentity
 
 _VERSION: Final = 1
-_READ_BYTES: Final = 1024 * 1024
 _MAX_SEAL_BYTES: Final = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    """What tells one state of one file from every other."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> FileIdentity:
-        """The identity of the file that ``found`` describes."""
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-    def same_content(self, other: FileIdentity) -> bool:
-        """Whether nobody wrote between the two: a rename or a change of mode is allowed."""
-        mine = (self.device, self.inode, self.size, self.modified_ns)
-        return mine == (other.device, other.inode, other.size, other.modified_ns)
-
-
-def hash_file(
-    handle: int, *, size: int | None = None, each: Callable[[bytes], object] | None = None
-) -> tuple[Cid, int]:
-    """Hash an open file from its start to its end.
-
-    Args:
-        handle: a file descriptor open for reading.
-        size: stop after this many bytes; None reads to the end.
-        each: called with every piece that was read, for copying while hashing.
-
-    Returns:
-        The digest, and the number of bytes hashed.
-    """
-    state, at = hashlib.sha256(), 0
-    while size is None or at < size:
-        count = _READ_BYTES if size is None else min(_READ_BYTES, size - at)
-        piece = os.pread(handle, count, at)
-        if not piece:
-            break
-        state.update(piece)
-        if each is not None:
-            each(piece)
-        at += len(piece)
-    return Cid.from_digest(state.digest(), RAW), at
 
 
 class Seals:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atd.errors import AtdError, Busy, DigestMismatch, Offline, TooLarge
+from atd.files import FileIdentity, hash_file
 from atd.protocol.cbor import Cid
 from atd_daemon.config import Config
 from atd_daemon.network.fetch import Fetcher
@@ -24,7 +25,7 @@ from atd_daemon.store.download import Report, RetryPolicy, download
 from atd_daemon.store.flights import Flights
 from atd_daemon.store.layout import Layout, check_space, publish, size_of, storing
 from atd_daemon.store.locks import sole_reader, working, working_now
-from atd_daemon.store.seals import FileIdentity, Seals, hash_file
+from atd_daemon.store.seals import Seals
 from atd_daemon.store.sources import ShardWant, Source
 from atd_daemon.store.threads import to_the_end
 
