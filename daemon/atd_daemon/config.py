@@ -49,6 +49,7 @@ class Config:
     stream_idle_timeout_s: float = 30.0
     stream_grace_s: float = 30.0
     stream_min_bytes_per_s: float = 1024.0
+    event_ping_s: float = 30.0
 
     # how much to read
     max_redirects: int = 5

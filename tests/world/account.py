@@ -170,6 +170,8 @@ class Account:
         root, tree = mst.build(records)
         commit = Commit.sign(self.did, rev or self.tid(), root, self.key)
         self.history.append(Snapshot(commit, dict(records), tree, self.blocks))
+        if self.did in self.pds.accounts:
+            self.pds.firehose.commit(self)
 
     # --- its identity ----------------------------------------------------------------------------
 
@@ -199,6 +201,7 @@ class Account:
         if self.did.method == "plc":
             methods = {"atproto": self.key.public.to_did_key()}
             self.world.plc.update(self.did, verificationMethods=methods)
+        self.pds.firehose.identity(self)
         if commit:
             self.commit()
 
@@ -209,10 +212,18 @@ class Account:
             self.world.plc.update(self.did, alsoKnownAs=aliases)
         else:
             self._web_claims = aliases
+        self.pds.firehose.identity(self)
+
+    def become(self, status: str) -> None:
+        """Be ``active`` again, or ``deactivated``, ``suspended``, ``takendown``."""
+        self.status = status
+        self.pds.firehose.account(self)
 
     def migrate(self, pds: Pds, *, rotate: bool = True) -> None:
         """Move to another PDS, as a migration does: same records, same head, new key."""
-        del self.pds.accounts[self.did]
+        old = self.pds
+        del old.accounts[self.did]
+        old.firehose.put("#account", {"did": self.did, "active": False, "status": "deactivated"})
         self.pds = pds
         pds.accounts[self.did] = self
         service = {"type": "AtprotoPersonalDataServer", "endpoint": pds.url}
@@ -220,6 +231,9 @@ class Account:
             self.world.plc.update(self.did, services={"atproto_pds": service})
         if rotate:
             self.rotate_key()
+        pds.firehose.identity(self)
+        pds.firehose.account(self)
+        pds.firehose.sync(self)
 
     def serve_document(self) -> None:
         """Answer for the DID document at the place that its did:web names."""

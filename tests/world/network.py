@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,6 +230,18 @@ class Wire:
             headers.setdefault("content-length", str(len(answer.body)))
         yield RawReply(answer.status, headers, _pieces(answer, place.host))
 
+    @asynccontextmanager
+    async def listen(
+        self, request: Request, max_bytes: int
+    ) -> AsyncIterator[RawReply | AsyncIterator[bytes]]:
+        """See `fetch.Transport.listen`."""
+        async with self.open(request) as reply:
+            if reply.status != 101:
+                yield reply
+                return
+            async with aclosing(reply.chunks) as frames:  # type: ignore[type-var]
+                yield frames
+
     async def close(self) -> None:
         """Nothing is held."""
 
@@ -260,7 +272,8 @@ async def _whole(body: bytes | AsyncIterable[bytes] | None) -> bytes:
 
 async def _pieces(answer: Answer, host: str) -> AsyncIterator[bytes]:
     try:
-        async for piece in answer.chunks():
-            yield piece
+        async with aclosing(answer.chunks()) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                yield piece
     except OSError as error:
         raise Unreachable(f"cannot fetch from {host}: {error}") from error

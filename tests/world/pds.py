@@ -14,6 +14,7 @@ from atd.errors import InvalidSyntax
 from atd.protocol.cbor import RAW, Cid, Value, from_json, to_json
 from atd.protocol.syntax import Did
 from world.account import Account
+from world.firehose import Firehose
 from world.wire import Answer, Call, Refusal, Site, json_answer
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Pds:
         self.reset_s = reset_s
         self.accounts: dict[Did, Account] = {}
         self.site = Site()
+        self.firehose = Firehose(world)
         self._access: dict[str, Did] = {}
         self._refresh: dict[str, Did] = {}
         self._expired: set[str] = set()
@@ -60,6 +62,9 @@ class Pds:
                 return account
         account = Account(self, handle, **values)
         self.accounts[account.did] = account
+        self.firehose.identity(account)
+        self.firehose.account(account)
+        self.firehose.commit(account)
         self.world.name(account.handle, account.did)
         if account.did.method == "web":
             account.serve_document()
@@ -82,6 +87,8 @@ class Pds:
             "com.atproto.sync.getLatestCommit": self._get_latest_commit,
             "com.atproto.sync.getRepoStatus": self._get_repo_status,
             "com.atproto.sync.listBlobs": self._list_blobs,
+            "com.atproto.sync.listRepos": self._list_repos,
+            "com.atproto.sync.subscribeRepos": self._subscribe_repos,
             "com.atproto.repo.getRecord": self._get_record,
             "com.atproto.repo.listRecords": self._list_records,
             "com.atproto.repo.describeRepo": self._describe_repo,
@@ -151,6 +158,19 @@ class Pds:
             rev = account.head.commit.rev
             return json_answer({"did": account.did, "active": True, "rev": rev})
         return json_answer({"did": account.did, "active": False, "status": account.status})
+
+    def _list_repos(self, call: Call) -> Answer:
+        limit, cursor = int(call.params.get("limit", "500")), call.params.get("cursor", "")
+        dids = sorted(did for did in self.accounts if did > cursor)
+        reply: dict[str, Any] = {"repos": [_hosted(self.accounts[did]) for did in dids[:limit]]}
+        if len(dids) > limit:
+            reply["cursor"] = dids[limit - 1]
+        return json_answer(reply)
+
+    def _subscribe_repos(self, call: Call) -> Answer:
+        cursor = call.params.get("cursor")
+        number = None if cursor is None else int(cursor)
+        return Answer(101, stream=lambda: self.firehose.follow(number))
 
     def _list_blobs(self, call: Call) -> Answer:
         account = self._repo(call)
@@ -359,6 +379,17 @@ def _bearer(call: Call) -> str:
 def _commit_meta(account: Account) -> dict[str, str]:
     commit = account.head.commit
     return {"cid": str(commit.cid), "rev": commit.rev}
+
+
+def _hosted(account: Account) -> dict[str, Any]:
+    active = account.status == "active"
+    about = {"did": account.did, **_head(account), "active": active}
+    return about if active else {**about, "status": account.status}
+
+
+def _head(account: Account) -> dict[str, str]:
+    commit = account.head.commit
+    return {"head": str(commit.cid), "rev": commit.rev}
 
 
 def _listed(account: Account, key: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -54,8 +55,9 @@ class Answer:
     async def chunks(self, size: int = 64 * 1024) -> AsyncIterator[bytes]:
         """The body, piece by piece."""
         if self.stream is not None:
-            async for piece in self.stream():
-                yield piece
+            async with contextlib.aclosing(self.stream()) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield piece
             return
         for start in range(0, len(self.body), size):
             yield self.body[start : start + size]

@@ -2,5 +2,5 @@
 
 `fetch` holds the policy (limits, deadlines, redirects, which hosts), `transport` the HTTP library,
 `addresses` which addresses may be contacted, `names` the DNS, `outgoing` the files to send;
-`directory`, `pds` and `account` say what is asked of the ATProto network with them.
+`directory`, `pds`, `events` and `account` say what is asked of the ATProto network with them.
 """

@@ -129,6 +129,21 @@ class Fetcher(Protocol):
         """
         ...
 
+    def listen(
+        self, url: str, *, max_bytes: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a web socket at an https (or allowed http) ``url`` and read its binary messages.
+
+        The iterator ends where the server ends the stream. It may be silent for long: pings tell
+        whether anybody is there.
+
+        Raises:
+            Unreachable, RateLimited, Offline: as `request`; also while messages are read, when the
+                connection is lost or does not answer to pings.
+            FrameRefused: a message of more than ``max_bytes``, or one that is not binary.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Request:
@@ -159,6 +174,16 @@ class Transport(Protocol):
 
     def open(self, request: Request) -> AbstractAsyncContextManager[RawReply]:
         """Send the request; the reply's chunks can be read while the context is open."""
+        ...
+
+    def listen(
+        self, request: Request, max_bytes: int
+    ) -> AbstractAsyncContextManager[RawReply | AsyncIterator[bytes]]:
+        """Open a web socket: its binary messages as they come, or the answer of who refuses it.
+
+        Raises, also while messages are read: Unreachable; FrameRefused for a message that is too
+        large or not binary.
+        """
         ...
 
     async def close(self) -> None:
@@ -244,6 +269,27 @@ class HttpFetcher:
                 yield StreamReply(reply.status, reply.headers, chunks, final)
         finally:
             await follow.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def listen(self, url: str, *, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See `Fetcher.listen`. Redirects are not followed."""
+        if self._config.offline or offline_now.get():
+            raise Offline(f"{host_of(url)} is needed, and the network is switched off")
+        place = place_of(url, self._config.allow_hosts)
+        opening = self._transport.listen(Request("GET", url, place), max_bytes)
+        limit_s = self._config.fetch_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                messages = await opening.__aenter__()
+        except TimeoutError:
+            raise Unreachable(f"{place.label} did not answer within {limit_s:g} s") from None
+        try:
+            if isinstance(messages, RawReply):
+                await self._check(messages, place)
+                raise Unreachable(f"{place.label} answered {messages.status}, not a stream")
+            yield messages
+        finally:
+            await opening.__aexit__(None, None, None)
 
     @asynccontextmanager
     async def _follow(

@@ -12,20 +12,22 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from atd.errors import Unreachable
+from atd.errors import FrameRefused, Unreachable
+from atd.protocol.rejects import Reject
 from atd.protocol.syntax import quote
 from atd_daemon.config import Config
 from atd_daemon.network.addresses import Place, admitted
 from atd_daemon.network.fetch import Body, HttpFetcher, RawReply, Request
 
 CHUNK_BYTES = 256 * 1024
+_CLOSING_S = 2.0  # how long a server may take to say goodbye; it is gone either way
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """Host and port to IP addresses, as text. Raises OSError where there is no answer."""
 
@@ -91,6 +93,7 @@ class HttpTransport:
         self._lookup = lookup
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[RawReply]:
@@ -113,42 +116,113 @@ class HttpTransport:
                 raise
             raise Unreachable(f"cannot fetch from {host}: {_plain(error)}") from error
 
+    @asynccontextmanager
+    async def listen(
+        self, request: Request, max_bytes: int
+    ) -> AsyncIterator[RawReply | AsyncIterator[bytes]]:
+        """See `fetch.Transport.listen`."""
+        host = request.place.label
+        try:
+            async with self._listening().ws_connect(
+                URL(request.url, encoded=True),
+                heartbeat=self._config.event_ping_s,
+                max_msg_size=max_bytes + 1,  # aiohttp means "less than"
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING_S),
+            ) as socket:
+                yield _messages(socket, host, max_bytes)
+        except aiohttp.WSServerHandshakeError as error:
+            yield RawReply(error.status, _lower(error.headers or {}), _nothing())
+        except aiohttp.ClientError as error:
+            raise _translated(error, host) from error
+        except (OSError, ValueError) as error:
+            if isinstance(error, TimeoutError | _Refused):
+                raise getattr(error, "error", error) from None
+            raise Unreachable(f"cannot listen to {host}: {_plain(error)}") from error
+
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._session, self._sockets):
+            if session is not None:
+                await session.close()
+        self._session = self._sockets = None
 
     def _connected(self) -> aiohttp.ClientSession:
         """The session, made on first use because it belongs to a running loop."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=_CheckedResolver(self._lookup, self._config.allow_hosts),
-                use_dns_cache=False,
-                ssl=True if self._tls is None else self._tls,
-                limit=64,
-                limit_per_host=8,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                auto_decompress=False,
-                requote_redirect_url=False,
-                read_bufsize=CHUNK_BYTES,
-                skip_auto_headers=("accept-encoding",),
-                headers={"user-agent": "atd (+https://pypi.org/project/atd-catalog/)"},
-                # `fetch` keeps the deadlines of whole requests; here only what it cannot see.
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._config.connect_timeout_s
-                ),
-            )
+            self._session = self._made(64, 8, ())
         return self._session
+
+    def _listening(self) -> aiohttp.ClientSession:
+        """The session of the sockets, which stay open: they take no place from the requests."""
+        if self._sockets is None:
+            tracing = aiohttp.TraceConfig()
+            tracing.on_request_redirect.append(_no_redirect)
+            self._sockets = self._made(0, 0, (tracing,))
+        return self._sockets
+
+    def _made(
+        self, limit: int, limit_per_host: int, tracing: Sequence[aiohttp.TraceConfig]
+    ) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=_CheckedResolver(self._lookup, self._config.allow_hosts),
+            use_dns_cache=False,
+            ssl=True if self._tls is None else self._tls,
+            limit=limit,
+            limit_per_host=limit_per_host,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            requote_redirect_url=False,
+            read_bufsize=CHUNK_BYTES,
+            skip_auto_headers=("accept-encoding",),
+            headers={"user-agent": "atd (+https://pypi.org/project/atd-catalog/)"},
+            # `fetch` keeps the deadlines of whole requests; here only what it cannot see.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout_s),
+            trace_configs=list(tracing),
+        )
 
 
 def open_fetcher(config: Config) -> HttpFetcher:
     """A Fetcher over the real network; close it in the loop that used it."""
     return HttpFetcher(config, HttpTransport(config))
+
+
+async def _no_redirect(
+    session: aiohttp.ClientSession, context: object, params: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """aiohttp would follow, without asking us where to."""
+    host = quote(params.url.host or "", 200)[1:-1]
+    raise _Refused(Unreachable(f"{host} redirects who wants to listen, which is not followed"))
+
+
+async def _messages(
+    socket: aiohttp.ClientWebSocketResponse, host: str, max_bytes: int
+) -> AsyncIterator[bytes]:
+    while True:
+        message = await socket.receive()
+        if message.type is aiohttp.WSMsgType.BINARY:
+            yield message.data
+        elif message.type is aiohttp.WSMsgType.TEXT:
+            raise FrameRefused(f"{host} sent text, not a frame", reason=Reject.BAD_FRAME)
+        elif socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            raise FrameRefused(
+                f"{host} sent a frame of more than {max_bytes} bytes", reason=Reject.TOO_LARGE
+            )
+        elif socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
+            raise Unreachable(f"the connection to {host} was lost")
+        elif message.type is aiohttp.WSMsgType.ERROR:
+            raise Unreachable(f"cannot listen to {host}: {_plain(message.data)}")
+        else:
+            return
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    pieces: tuple[bytes, ...] = ()
+    for piece in pieces:
+        yield piece
 
 
 async def _chunks(reply: aiohttp.ClientResponse, host: str) -> AsyncIterator[bytes]:
