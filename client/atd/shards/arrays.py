@@ -35,7 +35,8 @@ _ENTRY: Final = re.compile(
     r"""(?:(?P<q>['"])(?P<text>[^'"\\]{1,32})(?P=q)|(?P<flag>True|False)|\((?P<tuple>[0-9, ]*)\))"""
     r""" *(?:,|(?=\})) *"""
 )
-_TUPLE: Final = re.compile(r" *| *[0-9]{1,18} *, *| *[0-9]{1,18}(?: *, *[0-9]{1,18})+ *,? *")
+_SIZE: Final = r" *(?:0|[1-9][0-9]{0,17}) *"
+_TUPLE: Final = re.compile(rf" *|{_SIZE}, *|{_SIZE}(?:,{_SIZE})+,? *")
 
 
 def to_compact(array: NDArray[Any]) -> bytes:

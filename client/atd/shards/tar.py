@@ -213,7 +213,7 @@ def _scan_at_once(octets: NDArray[np.uint8]) -> Members | None:
         and not octets[after[-1] * BLOCK :].any()
         and ((stated >= 0) & (stated <= 7)).all()
         and (stated @ _PLACES[-6:] == sums).all()
-        and np.isin(headers[:, 156], (0, 48)).all()
+        and (headers[:, 156] == 48).all()
         and not headers[:, 345].any()
         and np.isin(headers[:, (135, 154, 155)], (0, 32)).all()
     )
@@ -247,6 +247,8 @@ class _Walk:
                 continue
             name = self._name(block)
             self.override = {}
+            if kind == b"\0" and name.endswith("/"):
+                kind = b"5"  # how a folder was written before there were types
             if kind in (b"0", b"\0", b"7"):
                 names.append(name)
                 spans.append((self.position, size))
