@@ -252,6 +252,8 @@ class _Walk:
             if kind in (b"0", b"\0", b"7"):
                 names.append(name)
                 spans.append((self.position, size))
+            elif kind == b"5" and size:
+                self._refuse(f"a folder of {size} bytes, which programs read in different ways")
             elif kind != b"5":
                 self._refuse(f"member {name!a} is of tar type {kind!a}, not a plain file")
             self._payload(size)
