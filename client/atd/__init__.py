@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from atd.dataset.load import load
     from atd.dataset.mixing import concat, mix
     from atd.dataset.typed import Columns, Ref
+    from atd.proofs import check_proof, prove
     from atd.publishing import PublishedRelease, publish
     from atd.publishing import pack_folder as pack
     from atd.schema.classes import About, Shape, sample, schema_of
@@ -54,6 +55,7 @@ _ROOMS = {
     "atd.dataset.load": ("load",),
     "atd.dataset.mixing": ("concat", "mix"),
     "atd.dataset.typed": ("Columns", "Ref"),
+    "atd.proofs": ("check_proof", "prove"),
     "atd.publishing": ("PublishedRelease", "publish"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
     "atd.schema.fields": ("Label",),
@@ -94,6 +96,7 @@ __all__ = [
     "Shape",
     "__version__",
     "accounts",
+    "check_proof",
     "concat",
     "errors",
     "load",
@@ -102,6 +105,7 @@ __all__ = [
     "ls",
     "mix",
     "pack",
+    "prove",
     "publish",
     "pull",
     "sample",

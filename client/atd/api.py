@@ -28,6 +28,7 @@ PREFIX: Final = "/xrpc/"
 JSON: Final = "application/json"
 JSONL: Final = "application/jsonl"
 SHARD: Final = "application/x-tar"
+CAR: Final = "application/vnd.ipld.car"
 
 VERSION_HEADER: Final = "Atd-Version"
 SETTINGS_HEADER: Final = "Atd-Settings"
@@ -71,6 +72,7 @@ LIST_DATASETS: Final = Endpoint("network.atd.catalog.listDatasets", "query")
 SEARCH_DATASETS: Final = Endpoint("network.atd.catalog.searchDatasets", "query")
 GET_DATASET: Final = Endpoint("network.atd.catalog.getDataset", "query")
 GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
+GET_PROOF: Final = Endpoint("network.atd.catalog.getProof", "query", CAR)
 VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
 
 PULL: Final = Endpoint("network.atd.store.pull", "procedure", JSONL)
@@ -98,6 +100,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         SEARCH_DATASETS,
         GET_DATASET,
         GET_RELEASE,
+        GET_PROOF,
         VERIFY,
         PULL,
         LOCATE_SHARD,

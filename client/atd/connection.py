@@ -110,6 +110,25 @@ class Connection:
                 return dict(event["result"])
         raise _away()
 
+    def fetch(
+        self, endpoint: api.Endpoint, params: Mapping[str, Param], *, max_bytes: int
+    ) -> bytes:
+        """The bytes that a query which gives a file answers with. Raises like `call`.
+
+        Raises:
+            DaemonError: they are more than ``max_bytes``.
+        """
+        try:
+            with self._answer(endpoint, params, None, CALL_TIMEOUT_S) as answer:
+                data = answer.read(max_bytes + 1)
+                if answer.length:
+                    raise _CutOff
+        except _CutOff:
+            raise _away() from None
+        if len(data) > max_bytes:
+            raise DaemonError(f"the daemon sent more than {max_bytes} bytes for {endpoint.nsid}")
+        return data
+
     def is_up(self) -> bool:
         """Whether something accepts connections at the daemon's socket."""
         try:

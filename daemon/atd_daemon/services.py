@@ -30,6 +30,7 @@ from atd_daemon.publishing.patience import Clock as PublishingClock
 from atd_daemon.publishing.publication import Publishing
 from atd_daemon.publishing.run import Tools
 from atd_daemon.store import Store
+from atd_daemon.sync.bundles import Bundler
 from atd_daemon.sync.identities import CatalogIdentities
 from atd_daemon.sync.resolve import Resolver
 from atd_daemon.sync.shelf import Shelf
@@ -53,6 +54,7 @@ class Services:
     store: Store
     resolver: Resolver
     shelf: Shelf
+    bundler: Bundler
     publishing: Publishing
     host: HostListener
     clock: Clock
@@ -128,6 +130,7 @@ async def wired(
             store=store,
             resolver=resolver,
             shelf=Shelf(catalog, resolver, store),
+            bundler=Bundler(directory, resolver, catalog, clock),
             publishing=publishing,
             host=listener,
             clock=clock,

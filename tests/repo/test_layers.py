@@ -31,7 +31,7 @@ ASKING = [
     "atd.protocol.syntax",
     *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
 ]
-LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.service", "atd.s3"]
+LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.proofs", "atd.service", "atd.s3"]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
@@ -54,6 +54,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.launch": ASKING,
     "atd.connection": [*ASKING, "atd"],
     "atd.service": ASKING,
+    "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
     "atd.publishing": [*LIBRARY, "atd.publishing"],
     "atd.cli": [*LIBRARY, "atd.dataset", "atd.publishing", "atd.cli", "atd", "atd_daemon"],
@@ -74,6 +75,7 @@ ARROWS: dict[str, list[str]] = {
     "atd_daemon.host": [*RECORDS, "atd", "atd_daemon.host", "atd_daemon.sqlite"],
     "atd_daemon.sync": [
         *LIBRARY,
+        "atd",
         *(f"atd_daemon.{room}" for room in ("config", "network", "catalog", "store", "sync")),
     ],
     "atd_daemon.publishing": [

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from atd import __version__
-from atd.cli import accounts, browse, daemon, data, host, output, publishing, settings
+from atd.cli import accounts, browse, daemon, data, host, output, prove, publishing, settings
 from atd.cli.words import examples
 from atd.errors import AtdError
 
@@ -70,7 +70,7 @@ def root(
     _call.debug, _call.command = debug, f"atd {context.invoked_subcommand}"
 
 
-for _module in (accounts, publishing, browse, data, settings):
+for _module in (accounts, publishing, browse, data, prove, settings):
     _module.register(app)
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(host.app, name="host")

@@ -46,4 +46,7 @@ STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.UNPUBLISH: publishing.unpublish,
 }
 
-FILES: Final[Mapping[api.Endpoint, File]] = {api.GET_SHARD: store.get_shard}
+FILES: Final[Mapping[api.Endpoint, File]] = {
+    api.GET_SHARD: store.get_shard,
+    api.GET_PROOF: proofs.get_proof,
+}

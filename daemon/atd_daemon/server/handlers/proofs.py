@@ -1,10 +1,13 @@
-"""``network.atd.catalog.verify``: everything proved again, aloud."""
+"""``network.atd.catalog.verify`` and ``.getProof``: proved again, aloud or in a file."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from aiohttp import web
+
+from atd import api
 from atd.errors import AtdError
 from atd.refs import parse_dataset_ref
 from atd_daemon.server import views
@@ -33,6 +36,14 @@ async def verify(services: Services, given: dict[str, Any], events: Events) -> d
     summary = {} if verifier.resolved is None else views.release_summary(verifier.resolved)
     summary.pop("handle", None)
     return {**summary, **verdict.said()}
+
+
+async def get_proof(
+    services: Services, given: dict[str, Any], request: web.Request
+) -> web.StreamResponse:
+    """Answer ``network.atd.catalog.getProof``."""
+    made = await services.bundler.make(given["ref"])
+    return web.Response(body=made.data, content_type=api.CAR)
 
 
 class _Verdict:
