@@ -76,6 +76,8 @@ class Reject(StrEnum):
     """The revision lies in the future, by more than clocks differ."""
     BROKEN_CHAIN = "broken_chain"
     """``since`` or ``prevData`` is not the state that is known: something is missing between."""
+    WITHHELD = "withheld"
+    """Its PDS shows a newer commit than its stream told, which did not come in time."""
     BAD_SEQUENCE = "bad_sequence"
     """The host's sequence number does not rise."""
 

@@ -246,32 +246,20 @@ class Following:
             db.execute("UPDATE following SET delay_s = ? WHERE did = ?", (delay_s, commit.did))
             _move(db, position, now)
 
-    def resynced(
-        self,
-        did: Did,
-        head: Head,
-        *,
-        host: str,
-        complete: bool,
-        position: Position | None,
-        now: float,
-    ) -> None:
+    def resynced(self, did: Did, head: Head, *, host: str, complete: bool, now: float) -> None:
         """A repository is known as of ``head``; what came with it is in the index already."""
         with self._database.write() as db:
             _set_head(db, did, head, now)
             db.execute(
-                "UPDATE following SET host = ?, complete = ?, status = NULL WHERE did = ?",
-                (host, complete, did),
+                "UPDATE following SET host = ?, complete = ?, status = NULL, checked_at = ?"
+                " WHERE did = ?",
+                (host, complete, now, did),
             )
-            _move(db, position, now)
 
-    def set_state(
-        self, did: Did, state: str, position: Position | None = None, *, now: float
-    ) -> None:
+    def set_state(self, did: Did, state: str) -> None:
         """Note what a repository is now."""
         with self._database.write() as db:
             db.execute("UPDATE following SET state = ? WHERE did = ?", (state, did))
-            _move(db, position, now)
 
     def left(self, did: Did, state: str, status: str, error: AtdError, *, now: float) -> None:
         """An account is not active: its data sets are listed no more; proofs and history stay."""

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
+from atd.protocol.proof import VerifiedCommit
 from atd.protocol.syntax import AtUri, Did, Tid
 from atd.records import (
     Dataset,
@@ -101,11 +102,21 @@ class ResolvedDataset:
 
 @dataclass(frozen=True)
 class Indexed:
-    """What asking for everything of a publisher gave; ``changes`` is None for a partial answer."""
+    """What asking for everything of a publisher gave.
+
+    ``commit`` is what it was signed with. ``changes`` is None where the answer does not prove that
+    it was everything: records were listed by the server and proved one by one, each at ``commit``
+    or later, or only a previous key signed it and nothing was stored.
+    """
 
     identity: Identity
-    rev: Tid | None
+    commit: VerifiedCommit
     changes: Changes | None
+
+    @property
+    def rev(self) -> Tid:
+        """The revision at which it was proved."""
+        return self.commit.rev
 
 
 def sources_of(part: ShardPart, entry: ShardEntry, did: Did, pds: str | None) -> tuple[Source, ...]:

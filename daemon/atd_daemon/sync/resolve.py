@@ -306,12 +306,12 @@ class Resolver:
             proven = await self._prover.repo(identity)
             repo = proven.what
             if not self._check_commit(proven, repo.commit, floor, allow_previous_key):
-                return Indexed(proven.identity, repo.commit.rev, None)
+                return Indexed(proven.identity, repo.commit, None)
             changes = await asyncio.to_thread(self._snapshot, repo)
         except AtdError as error:
             await asyncio.to_thread(self._note, identity.did, None, error)
             raise
-        return Indexed(proven.identity, repo.commit.rev, changes)
+        return Indexed(proven.identity, repo.commit, changes)
 
     def _snapshot(self, repo: VerifiedRepo) -> Changes:
         read: list[tuple[VerifiedRecord, Record]] = []
@@ -327,7 +327,14 @@ class Resolver:
         return self._catalog.publisher_snapshot(repo, read, flaws, now=self._clock())
 
     async def _piecemeal(self, identity: Identity, allow_previous_key: bool) -> Indexed:
-        """Each record that the PDS lists or that we knew, proved one by one."""
+        """Each record that the PDS lists or that we knew, proved one by one.
+
+        The commit that is proved first is the one that all of them are at, or later.
+        """
+        floor = self._catalog.rev_floor(identity.did)
+        somewhere = AtUri(identity.did, Nsid(DATASET), RecordKey("self"))
+        first = await self._prover.record(identity, somewhere)
+        self._check_commit(first, first.what.commit, floor, allow_previous_key)
         uris: set[AtUri] = set()
         for collection in COLLECTIONS:
             listed = await self._pds.list_records(identity, Nsid(collection))
@@ -343,4 +350,4 @@ class Resolver:
                 pass  # noted, and the others may be well
 
         await together(ask, sorted(uris, key=str))
-        return Indexed(identity, self._catalog.rev_floor(identity.did), None)
+        return Indexed(first.identity, first.what.commit, None)
