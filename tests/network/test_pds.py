@@ -8,7 +8,7 @@ import pytest
 
 from atd.errors import AccountInactive, AtdError, Unreachable
 from atd.protocol.cbor import RAW, Cid
-from atd.protocol.proof import verify_record, verify_repo
+from atd.protocol.proof import prove_repo, verify_record
 from atd.protocol.syntax import Nsid
 from atd_daemon.network.pds import PdsReader
 from world import Account, World, html, json_field, status, truncated
@@ -35,7 +35,9 @@ async def test_a_proof_and_a_repository_prove(pds: PdsReader, alice: Account) ->
     note = alice.put(NOTE, "a", {"text": "hello"})
     car = await pds.record_proof(alice.identity, note.uri)
     assert verify_record(car, alice.identity, note.uri).cid == note.cid
-    assert list(verify_repo(await pds.repo(alice.identity), alice.identity).keys(NOTE)) == ["a"]
+    repo = prove_repo(await pds.repo(alice.identity), alice.identity, max_entries_bytes=1000)
+    assert list(repo.keys(NOTE)) == ["a"]
+    assert repo.record(note.uri).cid == note.cid
 
 
 async def test_the_head_and_the_status_are_told(pds: PdsReader, alice: Account) -> None:

@@ -21,10 +21,13 @@ class Blocks(Mapping[Cid, bytes]):
     those that it gives out.
     """
 
-    raw: dict[bytes, bytes]
+    raw: Mapping[bytes, bytes]
 
     def __getitem__(self, cid: Cid) -> bytes:
         return self.raw[cid.bytes]
+
+    def __contains__(self, cid: object) -> bool:
+        return isinstance(cid, Cid) and cid.bytes in self.raw
 
     def __iter__(self) -> Iterator[Cid]:
         return map(Cid, self.raw)

@@ -25,7 +25,10 @@ __all__ = [
     "Car",
     "car_block",
     "car_header",
+    "car_length",
+    "car_roots",
     "read_car",
+    "refuse_block",
     "write_car",
 ]
 
@@ -62,10 +65,10 @@ def read_car(
     """
     if len(data) > max_bytes:
         raise ProofError(f"CAR of {len(data)} bytes, at most {max_bytes} are accepted")
-    size, at = _varint(data, 0)
+    size, at = car_length(data, 0)
     if size > len(data) - at:
         raise ProofError(f"CAR cut short: header of {size} bytes, {len(data) - at} left")
-    roots = _roots(data[at : at + size])
+    roots = car_roots(data[at : at + size])
     at += size
     blocks: dict[bytes, bytes] = {}
     end = len(data)
@@ -77,7 +80,7 @@ def read_car(
                 size += (data[at] << 7) - 128
                 at += 1
             else:
-                size, at = _varint(data, start)
+                size, at = car_length(data, start)
         if size > end - at:
             raise ProofError(
                 f"CAR cut short: block at byte {start} has {size} bytes, {end - at} left"
@@ -85,7 +88,7 @@ def read_car(
         middle, stop = at + 36, at + size
         name, block = data[at:middle], data[middle:stop]
         if size < 36 or name != _PREFIX + sha256(block).digest():
-            _explain(name[: min(size, 36)], start)
+            refuse_block(name[: min(size, 36)], start)
         blocks[name] = block
         at = stop
         if len(blocks) > max_blocks:
@@ -93,7 +96,7 @@ def read_car(
     return Car(roots, Blocks(blocks))
 
 
-def _explain(name: bytes, start: int) -> NoReturn:
+def refuse_block(name: bytes, start: int) -> NoReturn:
     """Say what is wrong with a block whose CID is not the one that it should have."""
     if len(name) == 36 and name.startswith(_PREFIX):
         raise ProofError(f"CAR block at byte {start} does not hash to its CID {Cid(name)}")
@@ -102,7 +105,8 @@ def _explain(name: bytes, start: int) -> NoReturn:
     )
 
 
-def _roots(header: bytes) -> tuple[Cid, ...]:
+def car_roots(header: bytes) -> tuple[Cid, ...]:
+    """The roots that the header of a file names; ProofError for anything but a header."""
     if len(header) == 58 and header.startswith(_ONE_ROOT) and header.endswith(_VERSION_1):
         return (Cid(header[13:49]),)  # how nearly all CAR files start; the rest is general
     try:
@@ -120,7 +124,7 @@ def _roots(header: bytes) -> tuple[Cid, ...]:
     return found
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def car_length(data: bytes, at: int) -> tuple[int, int]:
     """The unsigned LEB128 number at ``at`` and where it ends; at most 4 bytes, shortest form."""
     number = 0
     for index in range(4):

@@ -14,22 +14,24 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from atd.errors import AccountInactive, Offline, ProofError, RateLimited, RecordAbsent, Unreachable
-from atd.protocol.car import read_car
+from atd.protocol.car import Car, read_car
 from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
 from atd.protocol.keys import PublicKey
 from atd.protocol.proof import (
+    MAX_ENTRIES_BYTES,
     VerifiedAbsence,
     VerifiedRecord,
     VerifiedRepo,
+    prove_repo,
     verify_record,
-    verify_repo,
 )
 from atd.protocol.syntax import AtUri, Did
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
 
 T = TypeVar("T")
+A = TypeVar("A", bytes, Car)
 _LARGE_BYTES = 256 * 1024  # more than this is verified in a thread, beside the event loop
 
 
@@ -70,13 +72,17 @@ class Prover:
 
     async def repo(self, identity: Identity) -> Proven[VerifiedRepo]:
         """The whole repository; raises as `record`."""
-        return await self._prove(identity, self._pds.repo, verify_repo)
+
+        def verify(car: Car, by: Identity) -> VerifiedRepo:
+            return prove_repo(car, by, max_entries_bytes=MAX_ENTRIES_BYTES)
+
+        return await self._prove(identity, self._pds.repo, verify)
 
     async def _prove(
         self,
         identity: Identity,
-        fetch: Callable[[Identity], Awaitable[bytes]],
-        verify: Callable[[bytes, Identity], T],
+        fetch: Callable[[Identity], Awaitable[A]],
+        verify: Callable[[A, Identity], T],
     ) -> Proven[T]:
         try:
             car = await fetch(identity)
@@ -97,10 +103,10 @@ class Prover:
 
     async def _excuse(
         self,
-        car: bytes,
+        car: A,
         identity: Identity,
-        fetch: Callable[[Identity], Awaitable[bytes]],
-        verify: Callable[[bytes, Identity], T],
+        fetch: Callable[[Identity], Awaitable[A]],
+        verify: Callable[[A, Identity], T],
     ) -> Proven[T]:
         """What a commit that the known key did not sign may still be."""
         fresh = await self._asked_again(identity)
@@ -123,8 +129,8 @@ class Prover:
         return fresh
 
 
-async def _run(verify: Callable[[bytes, Identity], T], car: bytes, identity: Identity) -> T:
-    if len(car) < _LARGE_BYTES:
+async def _run(verify: Callable[[A, Identity], T], car: A, identity: Identity) -> T:
+    if isinstance(car, bytes) and len(car) < _LARGE_BYTES:
         return verify(car, identity)
     return await asyncio.to_thread(verify, car, identity)
 
@@ -134,13 +140,13 @@ def _from(identity: Identity, error: ProofError) -> ProofError:
     return ProofError(f"{error.message} (sent by {identity.pds})", next_step=error.next_step)
 
 
-def _signer(car: bytes, did: Did, keys: Sequence[PublicKey]) -> PublicKey | None:
+def _signer(car: bytes | Car, did: Did, keys: Sequence[PublicKey]) -> PublicKey | None:
     """Which of ``keys`` signed the commit of ``did`` in ``car``, whatever is below it.
 
     There may be thousands of keys and half a gigabyte of blocks: the file is read once for all.
     """
     try:
-        parsed = read_car(car)
+        parsed = read_car(car) if isinstance(car, bytes) else car
         commit = Commit.decode(parsed.blocks[parsed.roots[0]])
     except (ProofError, LookupError):
         return None

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from atd.errors import (
     Absent,
@@ -314,17 +314,21 @@ class Resolver:
         return Indexed(proven.identity, repo.commit, changes)
 
     def _snapshot(self, repo: VerifiedRepo) -> Changes:
-        read: list[tuple[VerifiedRecord, Record]] = []
         flaws: list[Flaw] = []
-        for collection in COLLECTIONS:
-            for key in repo.keys(Nsid(collection)):
-                uri = AtUri(repo.commit.did, Nsid(collection), RecordKey(key))
-                try:
-                    verified = repo.record(uri)
-                    read.append((verified, parse(verified)))
-                except RemoteError as error:
-                    flaws.append(Flaw(uri, type(error).__name__, str(error)))
-        return self._catalog.publisher_snapshot(repo, read, flaws, now=self._clock())
+
+        def read() -> Iterator[tuple[VerifiedRecord, Record]]:
+            for collection in COLLECTIONS:
+                for key in repo.keys(Nsid(collection)):
+                    uri = AtUri(repo.commit.did, Nsid(collection), RecordKey(key))
+                    try:
+                        verified = repo.record(uri)
+                        parsed = parse(verified)
+                    except RemoteError as error:
+                        flaws.append(Flaw(uri, type(error).__name__, str(error)))
+                    else:
+                        yield verified, parsed
+
+        return self._catalog.publisher_snapshot(repo, read(), flaws, now=self._clock())
 
     async def _piecemeal(self, identity: Identity, allow_previous_key: bool) -> Indexed:
         """Each record that the PDS lists or that we knew, proved one by one.
