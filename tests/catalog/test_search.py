@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from atd import records
 from atd.errors import InvalidSyntax, ProofError
 from atd_daemon.catalog import search as search_module
+from atd_daemon.catalog.marks import card_marks
 
 HOSTILE = [
     '"',
@@ -154,7 +155,16 @@ def test_filters_and_words_go_together(library):
 
 
 def test_the_words_of_filters_are_not_to_be_found_by_typing(library):
-    for word in search_module.filter_words(did="x", license="MIT", tags=["digits"]).split():
+    for word in card_marks(
+        name="mnist",
+        did="x",
+        license="MIT",
+        tags=["digits"],
+        tasks=[],
+        updated="2025-01-01",
+        samples=10,
+        size=1000,
+    ):
         assert library.names(word) == []
 
 

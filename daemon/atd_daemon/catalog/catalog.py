@@ -10,6 +10,7 @@ a `put` takes well under a millisecond (no write waits for the disk), but one th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from atd.errors import Absent, AtdError, RemoteError
@@ -18,7 +19,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Did, Handle, Tid
 from atd.records import Record, version_order
-from atd_daemon.catalog import queries, search, writer
+from atd_daemon.catalog import listing, queries, search, writer
 from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.following import Following
 from atd_daemon.catalog.model import (
@@ -32,7 +33,8 @@ from atd_daemon.catalog.model import (
     SearchPage,
     StoredRecord,
 )
-from atd_daemon.catalog.search import Filters
+from atd_daemon.catalog.query import NO_FILTERS, Filters
+from atd_daemon.catalog.search import Sort
 
 
 class Catalog:
@@ -47,6 +49,11 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
+        with self._database.read() as db:
+            current = listing.is_current(db)
+        if not current:
+            with self._database.write() as db:
+                listing.renew(db)
         self.following = Following(self._database)
 
     def close(self) -> None:
@@ -204,29 +211,45 @@ class Catalog:
     def search(
         self,
         text: str = "",
+        filters: Filters = NO_FILTERS,
         *,
         license: str | None = None,
         tag: str | None = None,
         did: Did | None = None,
+        sort: Sort = "relevance",
+        facets: bool = False,
         limit: int = 25,
         cursor: str | None = None,
     ) -> SearchPage:
-        """The data sets with these words and properties, best first (see `search`).
+        """The data sets with these words and properties (see `search`, `terms` and `Filters`).
 
         Args:
-            text: whatever a user typed; no text is an error, and none finds everything.
-            license: the SPDX expression, in any case.
-            tag: one of its tags, in any case.
-            did: its publisher.
+            text: whatever a user typed; none finds everything.
+            filters: what all that is found must have.
+            license: one more licence (an SPDX expression, in any case) …
+            tag: … or tag (in any case) …
+            did: … or publisher, as a filter.
+            sort: ``relevance``: best first; ``newest``: as the index saw them; ``name``.
+            facets: count how the matches are distributed.
             limit: how many at most, up to 100.
             cursor: the page before's.
 
         Raises:
-            InvalidSyntax: the cursor is not one of this very search.
+            InvalidSyntax: the cursor is not one of this very search; a regular expression is none,
+                or takes too long.
         """
+        wanted = replace(
+            filters,
+            licenses=(*filters.licenses, *(() if license is None else (license,))),
+            tags=(*filters.tags, *(() if tag is None else (tag,))),
+            publishers=(*filters.publishers, *(() if did is None else (did,))),
+        )
         with self._database.read() as db:
-            found = search.find(db, text, Filters(license, tag, did), limit, cursor)
-            return SearchPage(tuple(queries.datasets_by_id(db, found.ids)), found.cursor)
+            question = search.ask(db, text, wanted, sort, cursor)
+            found = search.page(db, question, sort, limit)
+            entries = tuple(queries.datasets_by_id(db, found.ids))
+            counted = search.facets(db, question) if facets else None
+            return SearchPage(entries, found.cursor, counted)
 
     def counts(self) -> Counts:
         """How much the index holds."""

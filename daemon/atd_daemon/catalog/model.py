@@ -7,6 +7,7 @@ seconds since 1970.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri, Did, Handle, Tid
@@ -64,6 +65,8 @@ class DatasetEntry:
     description: str | None
     license: str | None
     tags: tuple[str, ...]
+    tasks: tuple[str, ...]
+    modalities: tuple[str, ...]
     version: str
     latest_uri: AtUri
     latest_cid: Cid
@@ -78,10 +81,39 @@ class DatasetEntry:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Some of what was found, best first; ``cursor`` asks for the next page, None: that was all."""
+    """Some of what was found, best first; ``cursor`` asks for the next page, None: that was all.
+
+    A page may be short, or empty, and still have a cursor. ``facets`` are there if asked for.
+    """
 
     entries: tuple[DatasetEntry, ...]
     cursor: str | None
+    facets: Facets | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FacetValue:
+    """So many data sets have this value."""
+
+    value: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How the newest ``counted`` matches are distributed; ``complete``: there are no others.
+
+    The most frequent values first. A publisher is its proved handle, else its DID.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = ("licenses", "tags", "tasks", "modalities", "publishers")
+    counted: int
+    complete: bool
+    licenses: tuple[FacetValue, ...]
+    tags: tuple[FacetValue, ...]
+    tasks: tuple[FacetValue, ...]
+    modalities: tuple[FacetValue, ...]
+    publishers: tuple[FacetValue, ...]
 
 
 @dataclass(frozen=True, slots=True)

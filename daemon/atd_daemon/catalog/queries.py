@@ -30,7 +30,8 @@ _RELEASE_COLUMNS: Final = (
 _RELEASE: Final = f"SELECT {_RELEASE_COLUMNS} FROM releases r JOIN records rr USING (uri)"  # noqa: S608
 _DATASET: Final = (
     "SELECT d.uri, d.cid, d.did, d.publisher, d.name, d.title, d.description, d.license, d.tags,"  # noqa: S608
-    " d.version, d.latest_uri, d.latest_cid, d.deprecated, d.created_at, d.updated_at,"
+    " d.tasks, d.modalities, d.version, d.latest_uri, d.latest_cid, d.deprecated, d.created_at,"
+    " d.updated_at,"
     f" dr.rev, dr.commit_cid, dr.verified_at, {_RELEASE_COLUMNS}"
     " FROM datasets d JOIN records dr ON dr.uri = d.uri"
     " LEFT JOIN releases r ON r.uri = d.latest_uri AND r.cid = d.latest_cid"
@@ -178,9 +179,10 @@ def _release(row: tuple[Any, ...]) -> ReleaseEntry:
 
 
 def _dataset(row: tuple[Any, ...]) -> DatasetEntry:
-    uri, cid, did, handle, name, title, description, license_, tags, version = row[:10]
-    latest_uri, latest_cid, deprecated, created_at, updated_at = row[10:15]
-    rev, commit, verified_at = row[15:18]
+    uri, cid, did, handle, name, title, description, license_, tags = row[:9]
+    tasks, modalities, version = row[9:12]
+    latest_uri, latest_cid, deprecated, created_at, updated_at = row[12:17]
+    rev, commit, verified_at = row[17:20]
     return DatasetEntry(
         uri=AtUri.parse(uri),
         cid=Cid.parse(cid),
@@ -191,6 +193,8 @@ def _dataset(row: tuple[Any, ...]) -> DatasetEntry:
         description=description,
         license=license_,
         tags=tuple(json.loads(tags)),
+        tasks=tuple(json.loads(tasks)),
+        modalities=tuple(modalities.split()),
         version=version,
         latest_uri=AtUri.parse(latest_uri),
         latest_cid=Cid.parse(latest_cid),
@@ -200,7 +204,7 @@ def _dataset(row: tuple[Any, ...]) -> DatasetEntry:
         rev=Tid(rev),
         commit=Cid.parse(commit),
         verified_at=verified_at,
-        release=None if row[18] is None else _release(row[18:]),
+        release=None if row[20] is None else _release(row[20:]),
     )
 
 

@@ -7,8 +7,8 @@ Search. ``search`` is an FTS5 index over the rows of ``datasets`` (external cont
 stored once), kept in step by triggers. The tokeniser is unicode61: letters and digits are words,
 everything else separates them, so ``com.lecun.mnist`` and ``iris_flowers`` are found by each of
 their parts; case and diacritics do not count. There is no stemming, which would guess a language;
-instead the last word of a query matches as a prefix, for which prefixes of 2 and 3 characters are
-indexed. ``keys`` holds one opaque word for each thing that a search can be filtered by (`search.py`
+instead the last word of a query matches as a prefix, for which prefixes of 3 and 4 characters are
+indexed. ``keys`` holds one opaque word for each thing that a search can be filtered by (`marks.py`
 makes them), so that a filter is part of the same index lookup as the words.
 
 Order. ``datasets.id`` is new with every change of a data set's head and never used twice:
@@ -220,9 +220,95 @@ CREATE TABLE rejects (
 );
 """
 
+# Which files may leave the store first; see `holdings`.
+_HOLDINGS: Final = """
+CREATE TABLE holdings (
+    digest TEXT PRIMARY KEY,  -- of a file in the store
+    size INTEGER NOT NULL,
+    used_at REAL NOT NULL
+);
+CREATE INDEX holdings_by_use ON holdings (used_at);
+
+CREATE TABLE belongings (
+    digest TEXT NOT NULL,
+    release TEXT NOT NULL,    -- for which it was asked
+    name TEXT NOT NULL,       -- what that release calls it
+    PRIMARY KEY (digest, release)
+);
+CREATE INDEX belongings_by_release ON belongings (release);
+
+CREATE TABLE pins (
+    target TEXT PRIMARY KEY,  -- the URI of a release, or a digest
+    at REAL NOT NULL
+);
+"""
+
+# More to search by. What is in the columns is made of the records when the index is opened.
+_SEARCH: Final = """
+ALTER TABLE releases ADD COLUMN schema_uri TEXT;
+ALTER TABLE releases ADD COLUMN schema_cid TEXT;
+CREATE INDEX releases_by_schema ON releases (schema_uri);
+
+CREATE TABLE schemas (
+    uri TEXT PRIMARY KEY REFERENCES records (uri),
+    cid TEXT NOT NULL,
+    fields TEXT NOT NULL,     -- their names and kinds, for searching
+    marks TEXT NOT NULL,      -- the same for filters
+    modalities TEXT NOT NULL
+);
+
+ALTER TABLE datasets ADD COLUMN tasks TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE datasets ADD COLUMN fields TEXT NOT NULL DEFAULT '';
+ALTER TABLE datasets ADD COLUMN modalities TEXT NOT NULL DEFAULT '';
+ALTER TABLE datasets ADD COLUMN samples INTEGER;
+ALTER TABLE datasets ADD COLUMN size INTEGER;
+ALTER TABLE datasets ADD COLUMN updated TEXT NOT NULL DEFAULT '';
+CREATE INDEX datasets_by_name ON datasets (name);
+CREATE INDEX datasets_by_latest ON datasets (latest_uri);
+-- Everything that matches are compared with, without reading their texts.
+CREATE INDEX datasets_narrow ON datasets (id, name, updated, samples, size);
+
+DROP TRIGGER datasets_added;
+DROP TRIGGER datasets_removed;
+DROP TRIGGER datasets_changed;
+DROP TABLE search;
+CREATE VIRTUAL TABLE search USING fts5 (
+    name, title, description, tags, tasks, fields, license, publisher, keys,
+    content = 'datasets', content_rowid = 'id', columnsize = 0,
+    tokenize = 'unicode61 remove_diacritics 2', prefix = '3 4'
+);
+CREATE TRIGGER datasets_added AFTER INSERT ON datasets BEGIN
+    INSERT INTO search (rowid, name, title, description, tags, tasks, fields, license, publisher,
+                        keys)
+    VALUES (new.id, new.name, new.title, new.description, new.tags, new.tasks, new.fields,
+            new.license, new.publisher, new.keys);
+END;
+CREATE TRIGGER datasets_removed AFTER DELETE ON datasets BEGIN
+    INSERT INTO search (search, rowid, name, title, description, tags, tasks, fields, license,
+                        publisher, keys)
+    VALUES ('delete', old.id, old.name, old.title, old.description, old.tags, old.tasks,
+            old.fields, old.license, old.publisher, old.keys);
+END;
+CREATE TRIGGER datasets_changed AFTER UPDATE ON datasets BEGIN
+    INSERT INTO search (search, rowid, name, title, description, tags, tasks, fields, license,
+                        publisher, keys)
+    VALUES ('delete', old.id, old.name, old.title, old.description, old.tags, old.tasks,
+            old.fields, old.license, old.publisher, old.keys);
+    INSERT INTO search (rowid, name, title, description, tags, tasks, fields, license, publisher,
+                        keys)
+    VALUES (new.id, new.name, new.title, new.description, new.tags, new.tasks, new.fields,
+            new.license, new.publisher, new.keys);
+END;
+INSERT INTO search (search) VALUES ('rebuild');
+
+CREATE TABLE derived (version INTEGER NOT NULL);  -- of what was made of the records
+"""
+
 STEPS: Final[tuple[tuple[str, str], ...]] = (
     ("first", _FIRST),
     ("history", _HISTORY),
     ("following", _FOLLOWING),
+    ("holdings", _HOLDINGS),
+    ("search", _SEARCH),
 )
 VERSION: Final = len(STEPS)

@@ -1,16 +1,18 @@
-r"""Finding data sets by words and filters, at a cost that does not grow with the index.
+r"""Finding data sets by words and filters, at a cost that hardly grows with the index.
 
-What users type is never FTS5 syntax. It is cut at white space into pieces; each piece goes to FTS5
-as one quoted string, which its tokeniser takes apart the way it took the records apart. All pieces
-must be found. ``"some words"`` is a phrase, ``-word`` must not be found, ``word*`` matches what
-begins so, and so does the last word where nothing follows it, as one would want while typing.
+What users type is never FTS5 syntax (`terms`); words, filters and search terms become one
+expression of the index and a few comparisons (`query`, `marks`).
 
-Ranking everything that a common word matches takes seconds in a large index, so it is bounded: the
-newest `CANDIDATES` matches are ranked by BM25 (a word in the name counts most), and what lies
-beyond them follows unranked, newest first. Without words, all is newest first.
+Ranking. BM25 over everything that a common word matches takes seconds in a large index: it counts
+all matches of each word before it ranks one. So it is not used. Best are those that have all words
+in their names, however old, up to `NAMED` of them, shorter names first; then the newest
+`CANDIDATES` matches, by where each word is found (name, title, tags and their like, description);
+and what lies beyond follows unranked, newest first. Without words, all is newest first.
 
-Filters (licence, tag, publisher) are words of the index themselves, opaque ones in a column of
-their own, so that a rare filter on a common word does not have to look at every match.
+Bounds. A comparison that the index cannot make is made with at most `LOOKED` matches for one page;
+a page may therefore be short, or empty, and still have a cursor. The last word is also taken for a
+beginning, unless as it stands it has `CANDIDATES` matches already: gathering the matches of a
+beginning is the one thing that costs what all of them cost.
 
 A cursor remembers which entry was last shown and which was the newest at the time of the first
 page: what enters the index later does not push anything to the next page or the one before.
@@ -19,37 +21,38 @@ page: what enters the index later does not push anything to the next page or the
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import re
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Final
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 from atd.errors import InvalidSyntax
 from atd.protocol.syntax import quote
+from atd_daemon.catalog.marks import typed_name_marks
+from atd_daemon.catalog.model import Facets, FacetValue
+from atd_daemon.catalog.query import Filters, Plan, Row, may_be_typing, planned
 
 CANDIDATES: Final = 2000
+NAMED: Final = 500
+LOOKED: Final = 10_000
+FACETED: Final = 2000
 MAX_LIMIT: Final = 100
-_MAX_TEXT: Final = 1000
-_MAX_PIECES: Final = 24
+MAX_FACET_VALUES: Final = 20
+_CHUNK: Final = 500
+_RANKED_WORDS: Final = 4
 _MAX_CURSOR: Final = 512
-_WORDS: Final = "{name title description tags license publisher}"
-# name, title, description, tags, license, publisher, keys
-_RANK: Final = "bm25(search, 10.0, 5.0, 1.0, 4.0, 1.0, 3.0, 0.0)"
-_EVERY: Final = "kdataset"  # in the keys of every entry: something to subtract from
-_NONE: Final = "knothing"
-_PIECE: Final = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 
+Sort: TypeAlias = Literal["relevance", "newest", "name"]
+SORTS: Final[tuple[Sort, ...]] = ("relevance", "newest", "name")
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What every entry found must have; None: anything goes. Case does not count."""
+_IN_TITLE: Final = "title"
+_IN_LISTS: Final = "{tags tasks fields license publisher}"
+_NAME_WEIGHT, _TITLE_WEIGHT, _LISTS_WEIGHT = 5, 4, 3
 
-    license: str | None = None
-    tag: str | None = None
-    did: str | None = None
+_COLUMNS: Final = "d.id, d.name, d.updated, d.samples, d.size"
+_NARROW: Final = "datasets d INDEXED BY datasets_narrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where a page begins. ``of`` is a mark of the query; ids only fall from ``top`` on.
+    """Where a page begins. ``of`` is a mark of the question; ids only fall from ``top`` on.
 
-    ``shown`` entries of the ranked candidates were shown, the last of which was ``after``; once
-    they are through, ``below`` is the id under which the unranked rest begins.
+    ``shown`` entries of the ranked ones were shown, the last of which was ``after``; once they are
+    through, ``below`` is the id under which the unranked rest begins.
     """
 
     of: str
@@ -75,58 +78,116 @@ class _Position:
     below: int | None = None
 
 
-def filter_words(*, did: str, license: str | None, tags: Iterable[str]) -> str:
-    """The words for the ``keys`` column of a data set."""
-    words = [_EVERY, _word("publisher", did), *(_word("tag", tag) for tag in tags)]
-    if license is not None:
-        words.append(_word("license", license))
-    return " ".join(dict.fromkeys(words))
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for, ready to be looked up in one view of the index."""
+
+    plan: Plan
+    start: _Position
+    newest: Sequence[int] | None
+    end: int | None
 
 
-def find(
-    db: sqlite3.Connection, text: str, filters: Filters, limit: int, cursor: str | None
-) -> Found:
-    """One page of what ``text`` and ``filters`` find.
+def ask(
+    db: sqlite3.Connection, text: str, filters: Filters, sort: Sort, cursor: str | None
+) -> Question:
+    """Decide how to find what ``text`` and ``filters`` ask for.
 
     Args:
         text: whatever a user typed; empty finds everything.
-        limit: how many at most, 1 to `MAX_LIMIT`.
         cursor: from the page before; None for the first.
 
     Raises:
-        InvalidSyntax: the cursor is not one of this query's.
+        InvalidSyntax: the cursor is not one of this question's, or a regular expression is none.
+    """
+    exact = planned(db, text, filters, typing=False)
+    longer = planned(db, text, filters, typing=True) if may_be_typing(text) else exact
+    marks = [f"{sort[0]}{one.mark}" for one in (exact, longer)]
+    if cursor is not None:
+        start = _parse_cursor(cursor, marks)
+        return Question(exact if start.of == marks[0] else longer, start, None, None)
+    top = db.execute("SELECT max(id) FROM datasets").fetchone()[0] or 0
+    ids, end = _matches(db, exact, exact.match, top + 1, CANDIDATES)
+    if longer is exact or len(ids) == CANDIDATES:
+        return Question(exact, _Position(marks[0], top), ids, end)
+    return Question(longer, _Position(marks[1], top), None, None)
+
+
+def page(db: sqlite3.Connection, question: Question, sort: Sort, limit: int) -> Found:
+    """One page of what was asked for.
+
+    Args:
+        limit: how many at most, 1 to `MAX_LIMIT`.
     """
     limit = max(1, min(limit, MAX_LIMIT))
-    words, match = _match(text, filters)
-    newest = db.execute("SELECT max(id) FROM datasets").fetchone()[0] or 0
-    mark = hashlib.sha256(f"{match}".encode()).hexdigest()[:12]
-    start = _Position(mark, newest) if cursor is None else _parse_cursor(cursor, mark)
-    if not words or start.below is not None:
-        return _newest(db, match, start, limit)
-    return _ranked(db, match, start, limit)
+    start = question.start
+    ranked = sort == "name" or (sort == "relevance" and bool(question.plan.words))
+    if ranked and start.below is None:
+        return _ranked(db, question, sort, limit)
+    named = _named(db, question) if sort == "relevance" else []
+    return _newest(db, question.plan, start, limit, frozenset(named))
 
 
-def _newest(db: sqlite3.Connection, match: str, start: _Position, limit: int) -> Found:
+def facets(db: sqlite3.Connection, question: Question) -> Facets:
+    """How the newest `FACETED` matches are distributed."""
+    ids, end = _candidates(db, question)
+    ids = ids[:FACETED]
+    rows = db.execute(
+        "SELECT d.license, d.tags, d.tasks, d.modalities, coalesce(d.publisher, d.did)"
+        " FROM json_each(?) j CROSS JOIN datasets d ON d.id = j.value",
+        (json.dumps(ids),),
+    )
+    counts: dict[str, Counter[str]] = {name: Counter() for name in Facets.NAMES}
+    spelt: dict[str, str] = {}
+    for license, tags, tasks, modalities, publisher in rows:
+        values = (
+            [] if license is None else [license],
+            json.loads(tags),
+            json.loads(tasks),
+            modalities.split(),
+            [publisher],
+        )
+        for name, found in zip(Facets.NAMES, values, strict=True):
+            folded = {one.strip().casefold(): one for one in found}
+            counts[name].update(folded.keys())
+            for key, one in folded.items():
+                spelt.setdefault(key, one)
+    most = {
+        name: tuple(
+            FacetValue(spelt[key], count)
+            for key, count in sorted(counter.items(), key=lambda item: (-item[1], item[0]))
+        )[:MAX_FACET_VALUES]
+        for name, counter in counts.items()
+    }
+    return Facets(len(ids), end is None, **most)
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def _newest(
+    db: sqlite3.Connection, plan: Plan, start: _Position, limit: int, without: frozenset[int]
+) -> Found:
     """Newest first, from where the position says."""
     below = start.top + 1 if start.below is None else start.below
-    ids = _candidates(db, match, below, limit + 1)
-    more = len(ids) > limit
-    ids = ids[:limit]
-    position = _Position(start.of, start.top, below=ids[-1]) if more else None
-    return Found(tuple(ids), _write_cursor(position))
+    ids, end = _matches(db, plan, plan.match, below, limit + 1)
+    if len(ids) > limit:
+        ids, end = ids[:limit], ids[limit - 1]
+    position = None if end is None else _Position(start.of, start.top, below=end)
+    return Found(tuple(one for one in ids if one not in without), _write_cursor(position))
 
 
-def _ranked(db: sqlite3.Connection, match: str, start: _Position, limit: int) -> Found:
+def _ranked(db: sqlite3.Connection, question: Question, sort: Sort, limit: int) -> Found:
     """The best of the newest candidates, and where they end, the beginning of the rest."""
-    candidates = _candidates(db, match, start.top + 1, CANDIDATES)
-    if not candidates:
-        return Found((), None)
-    rows = db.execute(
-        f"SELECT rowid FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ?"  # noqa: S608
-        f" ORDER BY {_RANK}, rowid DESC",
-        (match, candidates[-1], candidates[0]),
-    )
-    ranked = [number for (number,) in rows]
+    start, plan = question.start, question.plan
+    newest, end = _candidates(db, question)
+    if sort == "name":
+        named: list[int] = []
+        names = dict(_names(db, newest))
+        ranked = sorted(newest, key=lambda one: (names[one], -one))
+    else:
+        named = _named(db, question)
+        ranked = [*named, *_by_words(db, plan, newest, frozenset(named))]
     # The entry that was shown last may be gone since; what followed it then moved up by one.
     gone = start.after not in ranked
     at = max(start.shown - 1, 0) if gone else ranked.index(start.after) + 1
@@ -134,17 +195,90 @@ def _ranked(db: sqlite3.Connection, match: str, start: _Position, limit: int) ->
     if at + limit < len(ranked):
         position = _Position(start.of, start.top, at + limit, ids[-1])
         return Found(tuple(ids), _write_cursor(position))
-    if len(candidates) < CANDIDATES:
+    if end is None:
         return Found(tuple(ids), None)
-    rest = _Position(start.of, start.top, below=candidates[-1])
+    rest = _Position(start.of, start.top, below=end)
     if len(ids) == limit:
         return Found(tuple(ids), _write_cursor(rest))
-    following = _newest(db, match, rest, limit - len(ids))
+    following = _newest(db, plan, rest, limit - len(ids), frozenset(named))
     return Found((*ids, *following.ids), following.cursor)
 
 
-def _candidates(db: sqlite3.Connection, match: str, below: int, count: int) -> list[int]:
-    """The newest ``count`` matches with an id under ``below``."""
+def _candidates(db: sqlite3.Connection, question: Question) -> tuple[Sequence[int], int | None]:
+    """The newest matches of the first page, and below which id there may be more."""
+    if question.newest is not None:
+        return question.newest, question.end
+    plan, top = question.plan, question.start.top
+    return _matches(db, plan, plan.match, top + 1, CANDIDATES)
+
+
+def _named(db: sqlite3.Connection, question: Question) -> list[int]:
+    """Those with all words in their names: the very name first, then by how much else is in it."""
+    plan, top = question.plan, question.start.top
+    if plan.named is None:
+        return []
+    ids, _ = _matches(db, plan, plan.named, top + 1, NAMED)
+    names = dict(_names(db, ids))
+    typed = "-".join(words.text.lower() for words in plan.words)
+    return sorted(ids, key=lambda one: (names[one] != typed, _name_words(names[one]), -one))
+
+
+def _by_words(
+    db: sqlite3.Connection, plan: Plan, newest: Sequence[int], without: frozenset[int]
+) -> list[int]:
+    """By where each word is found: the more telling the place the better, then the newest."""
+    rest = [one for one in newest if one not in without]
+    if not rest:
+        return []
+    score: Counter[int] = Counter()
+    for words in plan.words[:_RANKED_WORDS]:
+        said = words.expression()
+        places = [
+            (f"{_IN_TITLE} : {said}", _TITLE_WEIGHT),
+            (f"{_IN_LISTS} : {said}", _LISTS_WEIGHT),
+        ]
+        marks = typed_name_marks(words.text)
+        if marks is not None:
+            wanted = " AND ".join(f'"{one}"' for one in marks) + ("*" if words.prefix else "")
+            places.append((f"keys : ({wanted})", _NAME_WEIGHT))
+        for place, weight in places:
+            rows = db.execute(
+                "SELECT rowid FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ?",
+                (f"({place}) AND ({plan.match})", rest[-1], rest[0]),
+            )
+            score.update({number: weight for (number,) in rows})
+    return sorted(rest, key=lambda one: (-score[one], -one))
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _matches(
+    db: sqlite3.Connection, plan: Plan, match: str, below: int, count: int
+) -> tuple[list[int], int | None]:
+    """The newest ``count`` matches with an id under ``below``, and the id under which to go on.
+
+    The latter is None where there are no more.
+    """
+    if not plan.checks:
+        ids = _ids(db, match, below, count)
+        return ids, (ids[-1] if len(ids) == count else None)
+    kept: list[int] = []
+    for _ in range(LOOKED // _CHUNK):
+        rows = _rows(db, match, below, _CHUNK)
+        for row in rows:
+            if plan.accepts(row):
+                kept.append(row[0])
+                if len(kept) == count:
+                    return kept, row[0]
+        if len(rows) < _CHUNK:
+            return kept, None
+        below = rows[-1][0]
+    return kept, below
+
+
+def _ids(db: sqlite3.Connection, match: str, below: int, count: int) -> list[int]:
+    """The newest matches under ``below``."""
     if match:
         rows = db.execute(
             "SELECT rowid FROM search WHERE search MATCH ? AND rowid < ?"
@@ -158,52 +292,27 @@ def _candidates(db: sqlite3.Connection, match: str, below: int, count: int) -> l
     return [number for (number,) in rows]
 
 
-# --- the query ------------------------------------------------------------------------------------
+def _rows(db: sqlite3.Connection, match: str, below: int, count: int) -> list[Row]:
+    """As `_ids`, with all that can be compared."""
+    if not match:
+        sql = f"SELECT {_COLUMNS} FROM {_NARROW} WHERE d.id < ? ORDER BY d.id DESC LIMIT ?"  # noqa: S608
+        return db.execute(sql, (below, count)).fetchall()
+    return db.execute(
+        f"SELECT {_COLUMNS} FROM search s CROSS JOIN {_NARROW} ON d.id = s.rowid"  # noqa: S608
+        " WHERE s.search MATCH ? AND s.rowid < ? ORDER BY s.rowid DESC LIMIT ?",
+        (match, below, count),
+    ).fetchall()
 
 
-def _match(text: str, filters: Filters) -> tuple[bool, str]:
-    """Whether there are words to rank by, and the FTS5 expression (empty: everything)."""
-    wanted, unwanted = _pieces(text[:_MAX_TEXT])
-    parts = []
-    if not wanted and (unwanted or text.strip() not in ("", "*")):
-        # Only words to leave out: from everything. No words in what was typed: from nothing.
-        parts.append(f'keys : "{_EVERY if unwanted else _NONE}"')
-    if wanted:
-        parts.append(f"{_WORDS} : ({' AND '.join(wanted)})")
-    for kind, value in asdict(filters).items():
-        if value is not None:
-            parts.append(f'keys : "{_word("publisher" if kind == "did" else kind, value)}"')
-    if not parts:
-        return False, ""
-    match = " AND ".join(parts)
-    if unwanted:
-        match = f"({match}) NOT {_WORDS} : ({' OR '.join(unwanted)})"
-    return bool(wanted), match
+def _names(db: sqlite3.Connection, ids: Sequence[int]) -> Iterator[tuple[int, str]]:
+    yield from db.execute(
+        f"SELECT d.id, d.name FROM json_each(?) j CROSS JOIN {_NARROW} ON d.id = j.value",  # noqa: S608
+        (json.dumps(ids),),
+    )
 
 
-def _pieces(text: str) -> tuple[list[str], list[str]]:
-    """The quoted strings that must be found, and those that must not."""
-    clean = "".join(c if c.isprintable() or c.isspace() else " " for c in text)
-    wanted: list[str] = []
-    unwanted: list[str] = []
-    found = list(_PIECE.finditer(clean))[:_MAX_PIECES]
-    for piece in found:
-        minus, phrase, word = piece.groups()
-        body = phrase if word is None else word
-        # What has no letter and no digit is no word to the tokeniser, and would match nothing.
-        if not any(c.isalnum() for c in body):
-            continue
-        typing = piece is found[-1] and piece.end() == len(clean) and word is not None
-        prefix = "*" if word is not None and (body.endswith("*") or (typing and not minus)) else ""
-        quoted = '"' + body.rstrip("*").replace('"', '""') + '"' + prefix
-        (unwanted if minus else wanted).append(quoted)
-    return wanted, unwanted
-
-
-def _word(kind: str, value: str) -> str:
-    """One opaque word for ``keys``: of letters and digits, and nothing a user's word can be."""
-    text = f"{kind}\0{value.strip().casefold()}" if kind != "publisher" else f"{kind}\0{value}"
-    return "k" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+def _name_words(name: str) -> int:
+    return sum(name.count(separator) for separator in "._-")
 
 
 # --- cursors --------------------------------------------------------------------------------------
@@ -216,7 +325,7 @@ def _write_cursor(position: _Position | None) -> str | None:
     return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
 
 
-def _parse_cursor(text: str, mark: str) -> _Position:
+def _parse_cursor(text: str, marks: Sequence[str]) -> _Position:
     """The position that a cursor of ours holds; it may come back in any state."""
     try:
         if len(text) > _MAX_CURSOR:
@@ -224,7 +333,7 @@ def _parse_cursor(text: str, mark: str) -> _Position:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         of, top, shown, after, below = json.loads(data)
         numbers = (top, shown, after, 0 if below is None else below)
-        if of != mark or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
+        if of not in marks or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         raise InvalidSyntax(

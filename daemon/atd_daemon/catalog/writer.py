@@ -13,7 +13,6 @@ Every function here runs inside one transaction of `Database.write`. Three rules
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -24,10 +23,8 @@ from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Tid
 from atd.records import COLLECTIONS, Dataset, Record, Release, SchemaRecord, ShardPart
-from atd.records.references import moment_value
-from atd_daemon.catalog import history
+from atd_daemon.catalog import history, listing
 from atd_daemon.catalog.model import Changes, Flaw
-from atd_daemon.catalog.search import filter_words
 
 _CLASSES: Mapping[str, type] = {
     cls.NSID: cls for cls in (SchemaRecord, ShardPart, Release, Dataset)
@@ -297,55 +294,13 @@ def _store(
             *(verified.commit.rev, str(verified.commit.cid), now, verified.block, verified.proof),
         ),
     )
-    if isinstance(parsed, Dataset):
-        _store_dataset(db, verified, parsed)
-    elif isinstance(parsed, Release):
-        _store_release(db, verified, parsed)
+    listing.store(db, uri, verified.cid, parsed)
     return before
-
-
-def _store_dataset(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Dataset) -> None:
-    """List a data set; one that is listed as it is keeps its place among the newest."""
-    uri, cid, did = str(verified.uri), str(verified.cid), verified.uri.did
-    if db.execute("SELECT 1 FROM datasets WHERE uri = ? AND cid = ?", (uri, cid)).fetchone():
-        return
-    handle = db.execute("SELECT handle FROM publishers WHERE did = ?", (did,)).fetchone()[0]
-    updated_at = None if parsed.updated_at is None else moment_value(parsed.updated_at)
-    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
-    db.execute(
-        "INSERT INTO datasets (uri, did, cid, name, title, description, tags, license, publisher,"
-        " keys, latest_uri, latest_cid, version, deprecated, created_at, updated_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(uri, did, cid, parsed.name, parsed.title, parsed.description),
-            *(json.dumps(parsed.tags, ensure_ascii=False), parsed.license, handle),
-            filter_words(did=did, license=parsed.license, tags=parsed.tags),
-            *(str(parsed.latest.uri), str(parsed.latest.cid), parsed.version, parsed.deprecated),
-            *(moment_value(parsed.created_at), updated_at),
-        ),
-    )
-
-
-def _store_release(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Release) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO releases (uri, did, name, version, cid, samples, shards, size,"
-        " created_at, notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(str(verified.uri), verified.uri.did, parsed.name, parsed.version, str(verified.cid)),
-            *(
-                parsed.samples,
-                parsed.shards,
-                parsed.size,
-                moment_value(parsed.created_at),
-                parsed.notes,
-            ),
-        ),
-    )
 
 
 def _remove(db: sqlite3.Connection, uri: AtUri, commit: VerifiedCommit, now: float) -> bool:
     history.note_absence(db, uri, commit, now)
-    return _drop(db, str(uri))
+    return listing.drop(db, str(uri))
 
 
 def _unreadable(
@@ -353,7 +308,7 @@ def _unreadable(
 ) -> bool:
     """What was known of ``uri`` gave way to something that nobody can read."""
     history.note_content(db, uri, cid, commit, now, block=None)
-    return _drop(db, str(uri))
+    return listing.drop(db, str(uri))
 
 
 def _remove_others(
@@ -366,12 +321,6 @@ def _remove_others(
         "SELECT uri FROM records WHERE did = ? AND commit_cid <> ?", (commit.did, str(commit.cid))
     ).fetchall()
     return sum(_remove(db, AtUri.parse(uri), commit, now) for (uri,) in others if uri not in flawed)
-
-
-def _drop(db: sqlite3.Connection, uri: str) -> bool:
-    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
-    db.execute("DELETE FROM releases WHERE uri = ?", (uri,))
-    return db.execute("DELETE FROM records WHERE uri = ?", (uri,)).rowcount > 0
 
 
 def _replace_problems(

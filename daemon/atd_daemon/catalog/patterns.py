@@ -1,0 +1,71 @@
+"""Regular expressions that strangers type: bounded in length, in what they may say, and in time.
+
+One of two modules that import ``regex``, whose matching can be given a time; that of the standard
+library cannot, and ``(a+)+$`` would take it for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+import regex
+
+from atd.errors import InvalidSyntax
+from atd.protocol.syntax import quote
+
+MAX_LENGTH: Final = 200
+MAX_REPEAT: Final = 128  # a name is not longer
+BUDGET_S: Final = 1.0
+"""What all names of one question may take together; an honest pattern takes a microsecond each."""
+_COUNTS: Final = re.compile(r"\{([^{}]*)\}")
+_COUNT: Final = re.compile(r"(\d{0,4})(?:,(\d{0,4}))?")
+
+
+def compiled(pattern: str) -> Callable[[str], bool]:
+    """A function that tells whether ``pattern`` is somewhere in a name; case does not count.
+
+    Raises:
+        InvalidSyntax: it is no regular expression, or too much of one. The function raises the same
+            when its calls have taken too long, so it is made for each question anew.
+    """
+    _refuse_excess(pattern)
+    try:
+        program = regex.compile(pattern, regex.IGNORECASE)
+    except (regex.error, ValueError, RecursionError, OverflowError) as error:
+        raise InvalidSyntax(
+            f"expected a regular expression, got {quote(pattern)} ({quote(str(error))})"
+        ) from None
+
+    left_s = BUDGET_S
+
+    def matches(name: str) -> bool:
+        nonlocal left_s
+        start = time.perf_counter()
+        try:
+            found = program.search(name, timeout=max(left_s, 1e-3)) is not None
+            left_s -= time.perf_counter() - start
+            return found
+        except TimeoutError:
+            raise InvalidSyntax(
+                f"the regular expression {quote(pattern)} takes too long",
+                next_step="write it without repetitions inside of repetitions",
+            ) from None
+
+    return matches
+
+
+def _refuse_excess(pattern: str) -> None:
+    if len(pattern) > MAX_LENGTH:
+        raise InvalidSyntax(
+            f"expected a regular expression of at most {MAX_LENGTH} characters, got {len(pattern)}"
+        )
+    for counts in _COUNTS.findall(pattern):
+        match = _COUNT.fullmatch(counts)  # anything else in braces is the package's fuzzy matching
+        if match is None or any(int(part) > MAX_REPEAT for part in match.groups() if part):
+            raise InvalidSyntax(
+                f"expected a repetition such as {{2,5}}, at most {MAX_REPEAT}, got"
+                f" {quote('{' + counts + '}')}"
+            )

@@ -1,0 +1,249 @@
+"""From what was asked to an expression of FTS5 and the comparisons that follow it.
+
+What belongs here: `Filters`, and how they and the typed terms become a `Plan`. Needs the database
+only to know whose handle was named.
+
+What can be said in marks (see `marks`) is part of the index lookup. What cannot (an exact number or
+moment, a regular expression) is compared with each match, in `Plan.accepts`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from atd_daemon.catalog.marks import (
+    EVERY,
+    NOTHING,
+    mark,
+    number_marks,
+    typed_name_marks,
+    year_marks,
+)
+from atd_daemon.catalog.patterns import compiled
+from atd_daemon.catalog.terms import Term, Typed, Words, parse
+
+WORDS: Final = "{name title description tags tasks fields license publisher}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What every data set found must have. Case does not count.
+
+    Of several licences or publishers one is enough; of everything else, all are meant. A publisher
+    is a DID, a handle as it is proved now, or a word of one (``@alice``). ``types`` are kinds or
+    modalities. ``since`` is a moment as records spell it, compared with when the card was last
+    changed by its author's clock; numbers are of the latest release and include their limits.
+    """
+
+    licenses: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    since: str | None = None
+    min_samples: int | None = None
+    max_samples: int | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+
+
+NO_FILTERS: Final = Filters()
+
+Row = tuple[int, str, str, int | None, int | None]
+"""Of a data set: id, name, updated, samples, size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to look for: ``match`` in the index (empty: everything), then `accepts`.
+
+    ``named`` finds those of them that have all words in their names, None where no name can.
+    ``words`` are what to rank by; ``mark`` tells this question from every other.
+    """
+
+    match: str
+    words: tuple[Words, ...]
+    named: str | None
+    filters: Filters
+    patterns: tuple[tuple[Callable[[str], bool], bool], ...]
+    mark: str
+    checks: bool = field(default=False)
+
+    def accepts(self, row: Row) -> bool:
+        """Whether a match is also what the index cannot say.
+
+        Raises:
+            InvalidSyntax: a regular expression takes too long.
+        """
+        _, name, updated, samples, size = row
+        wanted = self.filters
+        return (
+            (wanted.since is None or updated >= wanted.since)
+            and _within(samples, wanted.min_samples, wanted.max_samples)
+            and _within(size, wanted.min_size, wanted.max_size)
+            and all(matches(name) == keep for matches, keep in self.patterns)
+        )
+
+
+def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool) -> Plan:
+    """How to find what ``text`` and ``filters`` ask for.
+
+    Args:
+        typing: take the last word for a beginning where it may be one.
+
+    Raises:
+        InvalidSyntax: a regular expression that is none.
+    """
+    typed = parse(text)
+    if not typing:
+        typed = replace(typed, wanted=tuple(_finished(words) for words in typed.wanted))
+    every = _with_terms(filters, typed.terms)
+    conditions = _conditions(db, every)
+    without = [_term_expression(db, term) for term in typed.terms if not term.wanted]
+    found = (*typed.wanted, *typed.unwanted, *typed.terms, *typed.patterns)
+    if not found and not typed.empty:
+        conditions.append(_keys([NOTHING]))  # no words in what was typed: nothing, not everything
+    patterns = tuple((compiled(pattern), keep) for pattern, keep in typed.patterns)
+    match = _expression(typed, conditions, without)
+    seen = repr((match, every, typed.patterns))
+    return Plan(
+        match=match,
+        words=typed.wanted,
+        named=_named(typed, match),
+        filters=every,
+        patterns=patterns,
+        mark=hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest()[:12],
+        checks=bool(patterns) or _compares(every),
+    )
+
+
+def may_be_typing(text: str) -> bool:
+    """Whether the last word in ``text`` may be a beginning only because nothing follows it."""
+    return any(words.typing for words in parse(text).wanted)
+
+
+def _finished(words: Words) -> Words:
+    return Words(words.text) if words.typing else words
+
+
+def _expression(typed: Typed, conditions: list[str], without: list[str]) -> str:
+    parts = list(conditions)
+    if typed.wanted:
+        parts.append(f"{WORDS} : ({' AND '.join(words.expression() for words in typed.wanted)})")
+    unwanted = list(without)
+    if typed.unwanted:
+        unwanted.append(
+            f"{WORDS} : ({' OR '.join(words.expression() for words in typed.unwanted)})"
+        )
+    if unwanted and not parts:
+        parts.append(_keys([EVERY]))
+    match = " AND ".join(f"({part})" for part in parts)
+    return f"({match}) NOT ({' OR '.join(unwanted)})" if unwanted else match
+
+
+def _named(typed: Typed, match: str) -> str | None:
+    """Those of ``match`` whose names have all words."""
+    if not typed.wanted:
+        return None
+    marks: list[str] = []
+    for words in typed.wanted:
+        found = typed_name_marks(words.text)
+        if found is None:
+            return None
+        marks += [f'"{one}"' for one in found]
+        if words.prefix:
+            marks[-1] += "*"
+    return f"(keys : ({' AND '.join(dict.fromkeys(marks))})) AND ({match})"
+
+
+def _with_terms(filters: Filters, terms: Iterable[Term]) -> Filters:
+    """``filters`` and what was typed as terms."""
+    names = {
+        "license": "licenses",
+        "publisher": "publishers",
+        "tag": "tags",
+        "task": "tasks",
+        "modality": "modalities",
+        "field": "fields",
+        "kind": "kinds",
+        "type": "types",
+    }
+    added: dict[str, tuple[str, ...]] = {}
+    for term in terms:
+        if term.wanted:
+            name = names[term.name]
+            added[name] = (*added.get(name, getattr(filters, name)), term.value)
+    return replace(filters, **added)  # type: ignore[arg-type]  # names of such fields
+
+
+def _conditions(db: sqlite3.Connection, filters: Filters) -> list[str]:
+    """What the index can say of ``filters``, each to hold."""
+    parts = []
+    if filters.licenses:
+        parts.append(_keys(mark("license", value) for value in filters.licenses))
+    if filters.publishers:
+        parts.append(" OR ".join(f"({_publisher(db, value)})" for value in filters.publishers))
+    for name, values in (
+        ("tag", filters.tags),
+        ("task", filters.tasks),
+        ("modality", filters.modalities),
+        ("field", filters.fields),
+        ("kind", filters.kinds),
+    ):
+        parts += [_keys([mark(name, value)]) for value in values]
+    parts += [_type(value) for value in filters.types]
+    if filters.since is not None:
+        parts.append(_keys(year_marks(filters.since)))
+    if not (filters.min_samples is None and filters.max_samples is None):
+        parts.append(_keys(number_marks("samples", filters.min_samples, filters.max_samples)))
+    if not (filters.min_size is None and filters.max_size is None):
+        parts.append(_keys(number_marks("size", filters.min_size, filters.max_size)))
+    return parts
+
+
+def _term_expression(db: sqlite3.Connection, term: Term) -> str:
+    if term.name == "publisher":
+        return _publisher(db, term.value)
+    if term.name == "type":
+        return _type(term.value)
+    return _keys([mark(term.name, term.value)])
+
+
+def _type(value: str) -> str:
+    return _keys([mark("modality", value), mark("kind", value)])
+
+
+def _publisher(db: sqlite3.Connection, value: str) -> str:
+    """A DID and a handle mean one publisher; a word, everybody who has it in their handle."""
+    name = value.strip().removeprefix("@")
+    if name.startswith("did:"):
+        return _keys([mark("publisher", name)])
+    if "." in name:
+        row = db.execute("SELECT did FROM publishers WHERE handle = ?", (name.lower(),)).fetchone()
+        return _keys([NOTHING if row is None else mark("publisher", row[0])])
+    if not any(c.isalnum() for c in name):
+        return _keys([NOTHING])
+    return f"publisher : {Words(name).expression()}"
+
+
+def _keys(marks: Iterable[str]) -> str:
+    alternatives = " OR ".join(f'"{one}"' for one in marks)
+    return f"keys : ({alternatives or NOTHING})"
+
+
+def _compares(filters: Filters) -> bool:
+    limits = (filters.min_samples, filters.max_samples, filters.min_size, filters.max_size)
+    return filters.since is not None or any(limit is not None for limit in limits)
+
+
+def _within(number: int | None, least: int | None, most: int | None) -> bool:
+    if least is None and most is None:
+        return True
+    return number is not None and (least or 0) <= number and (most is None or number <= most)
