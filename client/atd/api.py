@@ -79,6 +79,10 @@ PULL: Final = Endpoint("network.atd.store.pull", "procedure", JSONL)
 LOCATE_SHARD: Final = Endpoint("network.atd.store.locateShard", "procedure", repeatable=True)
 GET_SHARD: Final = Endpoint("network.atd.store.getShard", "query", SHARD)
 
+FOLLOW: Final = Endpoint("network.atd.sync.follow", "procedure", JSONL)
+UNFOLLOW: Final = Endpoint("network.atd.sync.unfollow", "procedure", repeatable=True)
+LIST_FOLLOWING: Final = Endpoint("network.atd.sync.listFollowing", "query")
+
 BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")
 COMMIT: Final = Endpoint("network.atd.publishing.commit", "procedure", JSONL)
 ABANDON: Final = Endpoint("network.atd.publishing.abandon", "procedure")
@@ -105,6 +109,9 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         PULL,
         LOCATE_SHARD,
         GET_SHARD,
+        FOLLOW,
+        UNFOLLOW,
+        LIST_FOLLOWING,
         BEGIN,
         COMMIT,
         ABANDON,

@@ -98,6 +98,15 @@ def _origin_url(value: Any) -> str:
     return url
 
 
+def _seconds(value: Any) -> int:
+    """A whole number of seconds, from 10 seconds to a week."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}", value.strip()):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 10 <= value <= 604_800:
+        raise ValueError(value)
+    return value
+
+
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -122,6 +131,10 @@ KNOBS: Final = (
         _host_ports,
     ),
     Knob("offline", "ATD_OFFLINE", False, "1 or 0 (true or false in the file)", _flag),
+    Knob(
+        "relay", "ATD_RELAY", None, "the URL of a relay, such as https://relay.example", _origin_url
+    ),
+    Knob("check_every_s", "ATD_CHECK_EVERY_S", 900, "seconds, from 10 to 604800", _seconds),
     Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, _URL_FORM, _origin_url),
     Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", _ADDRESS_FORM, _host_port),
 )
@@ -155,6 +168,8 @@ class Settings:
     dns_server: str | None
     allow_hosts: frozenset[str]
     offline: bool
+    relay: str | None
+    check_every_s: int
     s3_endpoint: str | None
     host_listen: str
     home_origin: str = DEFAULT

@@ -91,6 +91,7 @@ async def _serve(settings: Settings, port: int | None, ready: Ready) -> None:
             door = TcpDoor(loopback.getsockname()[1], lifecycle.new_token(settings))
             await _open(stack, services, door, lambda runner: web.SockSite(runner, loopback))
         await services.host.start()
+        await services.follower.start()
         _log.info("atd %s serves at %s", __version__, settings.socket_path)
         ready()
         await services.stop.wait()

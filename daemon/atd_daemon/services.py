@@ -20,6 +20,7 @@ from atd_daemon.host.host import Host
 from atd_daemon.host.listener import HostListener
 from atd_daemon.network.account import Accounts
 from atd_daemon.network.directory import Directory
+from atd_daemon.network.events import EventReader
 from atd_daemon.network.fetch import Fetcher
 from atd_daemon.network.names import DnsResolver, TxtResolver
 from atd_daemon.network.pds import PdsReader
@@ -31,6 +32,8 @@ from atd_daemon.publishing.publication import Publishing
 from atd_daemon.publishing.run import Tools
 from atd_daemon.store import Store
 from atd_daemon.sync.bundles import Bundler
+from atd_daemon.sync.follow.follower import Follower
+from atd_daemon.sync.follow.timing import Time, WallTime
 from atd_daemon.sync.identities import CatalogIdentities
 from atd_daemon.sync.resolve import Resolver
 from atd_daemon.sync.shelf import Shelf
@@ -53,6 +56,7 @@ class Services:
     catalog: Catalog
     store: Store
     resolver: Resolver
+    follower: Follower
     shelf: Shelf
     bundler: Bundler
     publishing: Publishing
@@ -92,6 +96,7 @@ async def wired(
     started_at: datetime,
     *,
     clock: Clock = time.time,
+    waiting: Time | None = None,
     tcp: str | None = None,
 ) -> AsyncIterator[Services]:
     """The parts over a given network, which may be one in memory."""
@@ -108,6 +113,17 @@ async def wired(
         pds = PdsReader(fetcher, config)
         accounts = Accounts(config.state_dir, fetcher, directory, config)
         resolver = Resolver(directory, pds, catalog, config, clock=clock)
+        follower = Follower(
+            catalog,
+            resolver,
+            pds,
+            EventReader(fetcher),
+            check_every_s=settings.check_every_s,
+            clock_skew_s=config.clock_skew_s,
+            relay=settings.relay,
+            time=WallTime(clock) if waiting is None else waiting,
+        )
+        stack.push_async_callback(follower.close)
         journal = Journal(config.state_dir / "journal.sqlite", clock=clock)
         stack.callback(journal.close)
         tools = Tools(
@@ -129,6 +145,7 @@ async def wired(
             catalog=catalog,
             store=store,
             resolver=resolver,
+            follower=follower,
             shelf=Shelf(catalog, resolver, store),
             bundler=Bundler(directory, resolver, catalog, clock),
             publishing=publishing,

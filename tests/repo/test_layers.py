@@ -31,7 +31,7 @@ ASKING = [
     "atd.protocol.syntax",
     *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
 ]
-LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.proofs", "atd.service", "atd.s3"]
+LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.following", "atd.proofs", "atd.service", "atd.s3"]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
@@ -54,6 +54,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.launch": ASKING,
     "atd.connection": [*ASKING, "atd"],
     "atd.service": ASKING,
+    "atd.following": [*ASKING, "atd.service"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
     "atd.publishing": [*LIBRARY, "atd.publishing"],

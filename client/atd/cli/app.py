@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from atd import __version__
-from atd.cli import accounts, browse, daemon, data, host, output, prove, publishing, settings
+from atd.cli import (
+    accounts,
+    browse,
+    daemon,
+    data,
+    follow,
+    host,
+    output,
+    prove,
+    publishing,
+    settings,
+)
 from atd.cli.words import examples
 from atd.errors import AtdError
 
@@ -70,7 +81,7 @@ def root(
     _call.debug, _call.command = debug, f"atd {context.invoked_subcommand}"
 
 
-for _module in (accounts, publishing, browse, data, prove, settings):
+for _module in (accounts, publishing, browse, data, follow, prove, settings):
     _module.register(app)
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(host.app, name="host")

@@ -152,6 +152,12 @@ class Following:
                 ).fetchall()
             )
 
+    def count(self, did: Did) -> int:
+        """How many records of ours the index has of one publisher."""
+        with self._database.read() as db:
+            row = db.execute("SELECT count(*) FROM records WHERE did = ?", (did,)).fetchone()
+        return int(row[0])
+
     def hosts(self) -> list[HostEntry]:
         """Every host whose events were ever read and are still needed."""
         select = "SELECT origin, cursor, connected_at, frame_at, reason, message, error_at"

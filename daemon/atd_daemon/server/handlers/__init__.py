@@ -12,7 +12,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from atd import api
-from atd_daemon.server.handlers import accounts, catalog, daemon, host, proofs, publishing, store
+from atd_daemon.server.handlers import (
+    accounts,
+    catalog,
+    daemon,
+    following,
+    host,
+    proofs,
+    publishing,
+    store,
+)
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
 
@@ -32,6 +41,8 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.GET_DATASET: catalog.get_dataset,
     api.GET_RELEASE: catalog.get_release,
     api.LOCATE_SHARD: store.locate_shard,
+    api.UNFOLLOW: following.unfollow,
+    api.LIST_FOLLOWING: following.list_following,
     api.BEGIN: publishing.begin,
     api.ABANDON: publishing.abandon,
     api.HOST_INIT: host.init,
@@ -42,6 +53,7 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
 STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.VERIFY: proofs.verify,
     api.PULL: store.pull,
+    api.FOLLOW: following.follow,
     api.COMMIT: publishing.commit,
     api.UNPUBLISH: publishing.unpublish,
 }

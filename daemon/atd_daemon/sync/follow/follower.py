@@ -31,7 +31,7 @@ from atd_daemon.sync.follow.repo import SETTLED, Need, Repo
 from atd_daemon.sync.follow.states import Event, State
 from atd_daemon.sync.follow.stream import EventSource, Stream
 from atd_daemon.sync.follow.tending import Tender
-from atd_daemon.sync.follow.timing import HOST, Time, WallTime
+from atd_daemon.sync.follow.timing import HOST, Time
 from atd_daemon.sync.resolve import Resolver
 
 _START_SPREAD_S = 30.0
@@ -80,9 +80,9 @@ class Follower:
         check_every_s: float,
         clock_skew_s: float,
         relay: str | None = None,
-        time: Time | None = None,
+        time: Time,
     ) -> None:
-        self.board = Board(catalog, WallTime() if time is None else time)
+        self.board = Board(catalog, time)
         self.streams: dict[str, Stream] = {}
         self._catalog = catalog
         self._resolver = resolver

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -32,11 +33,14 @@ class Time(Protocol):
 
 
 class WallTime:
-    """The clock of this machine."""
+    """Waiting as it is, by the clock of this machine or another one."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
 
     def now(self) -> float:
         """See `Time.now`."""
-        return time.time()
+        return self._clock()
 
     async def sleep(self, seconds: float) -> None:
         """See `Time.sleep`."""

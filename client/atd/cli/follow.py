@@ -1,0 +1,204 @@
+"""``atd follow``, ``atd unfollow``, ``atd following``: publishers that stay up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from atd import errors
+from atd import following as service
+from atd.cli import advice, output
+from atd.cli.options import JsonOption
+from atd.cli.progress import progress_line
+from atd.cli.words import examples
+from atd.errors import AtdError
+from atd.refs import parse_authority
+
+Json = Mapping[str, Any]
+
+ActorsArgument = Annotated[
+    list[str], typer.Argument(metavar="@HANDLE…", help="Publishers: handles or DIDs.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("follow", epilog=_FOLLOW)(follow)
+    app.command("unfollow", epilog=_UNFOLLOW)(unfollow)
+    app.command("following", epilog=_FOLLOWING)(following)
+
+
+_FOLLOW = examples(
+    "atd follow @alice.example.com",
+    "atd follow @alice.example.com @bob.example.org --no-wait",
+    after="Undo it with: atd unfollow @HANDLE",
+)
+_UNFOLLOW = examples(
+    "atd unfollow @alice.example.com             # what was proved stays",
+    "atd unfollow @alice.example.com --forget    # and goes",
+    after="Undo it with: atd follow @HANDLE",
+)
+_FOLLOWING = examples("atd following", "atd following --json")
+
+
+def follow(
+    actors: ActorsArgument,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait until everything is indexed.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Follow publishers: index all they publish, with proof, and keep it up to date.
+
+    The daemon listens to their servers from now on, also after it was restarted.
+    """
+    for actor in actors:
+        parse_authority(actor)  # all of them, before anything is done
+    done: list[Json] = []
+    failed: AtdError | None = None
+    for actor in actors:
+        with advice.about(actor), progress_line(quiet=json) as show:
+            result = service.follow(actor, wait=not no_wait, on_progress=show)
+        done.append(result)
+        failed = failed or _failure(result)
+        if not json:
+            output.say(_followed(result, waited=not no_wait))
+    if json:
+        output.emit({"followed": done})
+    if failed is not None:
+        raise failed
+
+
+def unfollow(
+    actors: ActorsArgument,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop what the index has of them as well.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Follow publishers no more.
+
+    What was proved stays in the index, and is kept up to date no longer.
+    """
+    for actor in actors:
+        parse_authority(actor)
+    done = []
+    for actor in actors:
+        with advice.about(actor):
+            result = service.unfollow(actor, forget=forget)
+        done.append(result)
+        if not json:
+            output.say(f"{output.clean(actor)}: {_unfollowed(result, forget=forget)}")
+    if json:
+        output.emit({"unfollowed": done})
+
+
+def following(json: JsonOption = False) -> None:
+    """Show who is followed: state, how fresh, what was refused, the last error in words."""
+    answer = service.following()
+    if json:
+        output.emit(answer)
+        return
+    publishers: Sequence[Json] = answer["publishers"]
+    if not publishers:
+        output.note("nobody is followed; begin with: atd follow @HANDLE")
+        return
+    now = datetime.now(UTC)
+    rows = [
+        (
+            _name(one),
+            _state(one),
+            one.get("rev", "-"),
+            _lag(one, now),
+            _ago(one.get("verifiedAt"), now),
+            f"{one['records']:,}",
+            sum(reject["count"] for reject in one["rejects"]) or "-",
+            _words(one),
+        )
+        for one in publishers
+    ]
+    heads = ("publisher", "state", "rev", "lag", "verified", "records", "refused", "last error")
+    output.table(rows, heads)
+    for one in publishers:
+        for reject in one["rejects"]:
+            times = output.plural(reject["count"], "time")
+            what = f"{_name(one)}: {reject['reason']} {times}, last: {reject['message']}"
+            output.note(f"refused: {output.clean(what)}")
+
+
+def _name(publisher: Json) -> str:
+    return f"@{publisher['handle']}" if "handle" in publisher else str(publisher["did"])
+
+
+def _state(publisher: Json) -> str:
+    state, status = str(publisher["state"]), publisher.get("status")
+    if state == "inactive" and status:
+        return f"inactive ({status})"
+    if state == "synchronized" and not publisher["complete"]:
+        return "synchronized (completeness not proved)"
+    return state
+
+
+def _lag(publisher: Json, now: datetime) -> str:
+    """How far behind the index may be: live, or since when there was no news that could come."""
+    if publisher["state"] == "inactive":
+        return "-"
+    if "behindAt" in publisher:
+        return f"behind {_span(publisher['behindAt'], now)}"
+    if publisher["state"] == "synchronized" and publisher["connected"]:
+        return "live"
+    known = max(publisher.get("verifiedAt", ""), publisher.get("checkedAt", ""))
+    return f"up to {_span(known, now)}" if known else "unknown"
+
+
+def _words(publisher: Json) -> str:
+    error = publisher.get("error") or publisher.get("hostError")
+    return "" if error is None else str(error["message"])
+
+
+def _ago(moment: str | None, now: datetime) -> str:
+    return "never" if moment is None else f"{_span(moment, now)} ago"
+
+
+def _span(moment: str, now: datetime) -> str:
+    """The time from ``moment`` to ``now``, in the unit that reads best."""
+    seconds = max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def _followed(result: Json, *, waited: bool) -> str:
+    """One line about somebody who is followed now."""
+    publisher = result["publisher"]
+    start = f"{_name(publisher)}: {'followed' if result['new'] else 'followed already'}"
+    if publisher["state"] == "synchronized":
+        records = output.plural(publisher["records"], "record")
+        proved = "all of its repository proved" if publisher["complete"] else "listed, each proved"
+        what = f"{output.plural(result['datasets'], 'data set')} ({records}; {proved})"
+        return output.clean(f"{start}, {what}, rev {publisher['rev']}")
+    if not waited:
+        return output.clean(f"{start}, is being indexed; see: atd following")
+    return output.clean(f"{start}, but not indexed yet ({_state(publisher)}): it is tried again")
+
+
+def _failure(result: Json) -> AtdError | None:
+    """Why somebody who is followed is not indexed, with what to do."""
+    error = result["publisher"].get("error")
+    if error is None or result["publisher"]["state"] == "synchronized":
+        return None
+    step = "it is tried again by itself; see how it goes with: atd following"
+    return errors.rebuild(error["error"], error["message"], step)
+
+
+def _unfollowed(result: Json, *, forget: bool) -> str:
+    if not result["followed"]:
+        return "was not followed"
+    if forget:
+        return "followed no more; its records, proofs and history are forgotten"
+    kept = output.plural(result["records"], "record")
+    return f"followed no more; {kept} stay as they are (atd unfollow --forget drops them)"
