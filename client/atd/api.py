@@ -77,11 +77,19 @@ VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
 
 PULL: Final = Endpoint("network.atd.store.pull", "procedure", JSONL)
 LOCATE_SHARD: Final = Endpoint("network.atd.store.locateShard", "procedure", repeatable=True)
+FETCH_SHARD: Final = Endpoint("network.atd.store.fetchShard", "procedure", JSONL)
 GET_SHARD: Final = Endpoint("network.atd.store.getShard", "query", SHARD)
 
 FOLLOW: Final = Endpoint("network.atd.sync.follow", "procedure", JSONL)
 UNFOLLOW: Final = Endpoint("network.atd.sync.unfollow", "procedure", repeatable=True)
 LIST_FOLLOWING: Final = Endpoint("network.atd.sync.listFollowing", "query")
+
+LIST_CACHE: Final = Endpoint("network.atd.cache.list", "query")
+PRUNE_CACHE: Final = Endpoint("network.atd.cache.prune", "procedure", repeatable=True)
+VERIFY_CACHE: Final = Endpoint("network.atd.cache.verify", "procedure", JSONL)
+PIN: Final = Endpoint("network.atd.cache.pin", "procedure", repeatable=True)
+UNPIN: Final = Endpoint("network.atd.cache.unpin", "procedure", repeatable=True)
+REMOVE_CACHED: Final = Endpoint("network.atd.cache.remove", "procedure", repeatable=True)
 
 BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")
 COMMIT: Final = Endpoint("network.atd.publishing.commit", "procedure", JSONL)
@@ -108,7 +116,14 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         VERIFY,
         PULL,
         LOCATE_SHARD,
+        FETCH_SHARD,
         GET_SHARD,
+        LIST_CACHE,
+        PRUNE_CACHE,
+        VERIFY_CACHE,
+        PIN,
+        UNPIN,
+        REMOVE_CACHED,
         FOLLOW,
         UNFOLLOW,
         LIST_FOLLOWING,

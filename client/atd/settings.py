@@ -117,6 +117,18 @@ def _flag(value: Any) -> bool:
     return words[value.strip().lower()]
 
 
+def parse_bytes(value: Any) -> int:
+    """A number of bytes: an integer, or text such as ``500 MB`` (powers of 1,000)."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(value)
+    return round(float(match[1]) * 1000 ** " KMGTP".index((match[2] or " ").upper()))
+
+
+_BYTES: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:([KMGTPkmgtp])?[Bb]?)")
+_BYTES_FORM = "a number of bytes such as 500MB or 2TB"
 _URL_FORM = "an http(s) URL such as https://plc.directory"
 _ADDRESS_FORM = "host:port, such as 127.0.0.1:5353"
 
@@ -136,6 +148,7 @@ KNOBS: Final = (
     ),
     Knob("check_every_s", "ATD_CHECK_EVERY_S", 900, "seconds, from 10 to 604800", _seconds),
     Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, _URL_FORM, _origin_url),
+    Knob("cache_quota", "ATD_CACHE_QUOTA", None, _BYTES_FORM, parse_bytes),
     Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", _ADDRESS_FORM, _host_port),
 )
 
@@ -171,6 +184,7 @@ class Settings:
     relay: str | None
     check_every_s: int
     s3_endpoint: str | None
+    cache_quota: int | None
     host_listen: str
     home_origin: str = DEFAULT
     origins: Mapping[str, str] = field(default_factory=dict)

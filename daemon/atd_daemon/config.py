@@ -38,6 +38,7 @@ class Config:
     dns_server: str | None = None
     allow_hosts: frozenset[str] = frozenset()
     offline: bool = False
+    cache_quota_bytes: int | None = None
 
     # how long to wait
     fetch_timeout_s: float = 30.0
@@ -83,6 +84,7 @@ class Config:
             dns_server=settings.dns_server,
             allow_hosts=settings.allow_hosts,
             offline=settings.offline,
+            cache_quota_bytes=settings.cache_quota,
         )
         return dataclasses.replace(chosen, **limits)
 

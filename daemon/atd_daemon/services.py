@@ -32,6 +32,7 @@ from atd_daemon.publishing.publication import Publishing
 from atd_daemon.publishing.run import Tools
 from atd_daemon.store import Store
 from atd_daemon.sync.bundles import Bundler
+from atd_daemon.sync.cache import SIDECARS, Cache
 from atd_daemon.sync.follow.follower import Follower
 from atd_daemon.sync.follow.timing import Time, WallTime
 from atd_daemon.sync.identities import CatalogIdentities
@@ -57,6 +58,7 @@ class Services:
     store: Store
     resolver: Resolver
     follower: Follower
+    cache: Cache
     shelf: Shelf
     bundler: Bundler
     publishing: Publishing
@@ -136,6 +138,10 @@ async def wired(
         )
         publishing = Publishing(tools, directory, pds, config.cache_dir / "staging")
         await asyncio.to_thread(publishing.sweep)
+        indexes = config.cache_dir / SIDECARS
+        cache = Cache(catalog.holdings, store, config.cache_quota_bytes, indexes, clock)
+        await asyncio.to_thread(cache.begin)
+        stack.push_async_callback(_ended, asyncio.create_task(cache.run()), cache)
         yield Services(
             settings=settings,
             config=config,
@@ -146,7 +152,8 @@ async def wired(
             store=store,
             resolver=resolver,
             follower=follower,
-            shelf=Shelf(catalog, resolver, store),
+            cache=cache,
+            shelf=Shelf(catalog, resolver, cache),
             bundler=Bundler(directory, resolver, catalog, clock),
             publishing=publishing,
             host=listener,
@@ -154,3 +161,10 @@ async def wired(
             started_at=started_at,
             tcp=tcp,
         )
+
+
+async def _ended(keeping: asyncio.Task[None], cache: Cache) -> None:
+    """Let ``cache`` write what it has to write, and keep its quota no longer."""
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    await asyncio.to_thread(cache.write)

@@ -22,6 +22,7 @@ from atd.records import Record, version_order
 from atd_daemon.catalog import listing, queries, search, writer
 from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.following import Following
+from atd_daemon.catalog.holdings import Holdings
 from atd_daemon.catalog.model import (
     Changes,
     Counts,
@@ -55,6 +56,7 @@ class Catalog:
             with self._database.write() as db:
                 listing.renew(db)
         self.following = Following(self._database)
+        self.holdings = Holdings(self._database)
 
     def close(self) -> None:
         """Close the file."""

@@ -7,6 +7,7 @@
     <folder>/partial/bafkrei….<mark>     a download that is not finished, from one source
     <folder>/partial/bafkrei….<mark>.json   its journal: from where, and which version of it
     <folder>/partial/bafkrei….lock       held while somebody works on this digest
+    <folder>/quarantine/bafkrei….<n>     a file that is not what its name says any more
 
 Every name is made of a CID that was parsed and of hex digits, so none can leave the folder.
 """
@@ -17,6 +18,7 @@ import errno
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +78,20 @@ class Layout:
     def adopted(self, digest: Cid) -> Path:
         """Where a file from another file system is copied to before it becomes visible."""
         return self.partials / f"{digest}.adopted"
+
+    @property
+    def quarantine(self) -> Path:
+        """The folder of files that were found damaged."""
+        return self.folder / "quarantine"
+
+    def set_aside(self, digest: Cid) -> None:
+        """Move the file of ``digest`` into the quarantine: whoever has it mapped keeps it."""
+        self.quarantine.mkdir(mode=0o700, exist_ok=True)
+        os.rename(self.shard(digest), self.quarantine / f"{digest}.{time.time_ns()}")
+
+    def quarantined(self) -> list[Path]:
+        """The files that were found damaged."""
+        return sorted(self.quarantine.iterdir()) if self.quarantine.is_dir() else []
 
     def unfinished(self, digest: Cid | None = None) -> list[Path]:
         """The unfinished downloads of ``digest``, or all, without their journals."""

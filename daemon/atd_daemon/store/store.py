@@ -12,12 +12,12 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from atd.errors import AtdError, Busy, DigestMismatch, Offline, TooLarge
-from atd.files import FileIdentity, hash_file
+from atd.files import FileIdentity, hash_file, look
 from atd.protocol.cbor import Cid
 from atd_daemon.config import Config
 from atd_daemon.network.fetch import Fetcher
@@ -32,12 +32,22 @@ from atd_daemon.store.threads import to_the_end
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the store holds: whole shards and their bytes, unfinished downloads and theirs."""
+    """What the store holds: whole shards and their bytes, unfinished downloads and theirs, and the
+    files that were found damaged."""
 
     shards: int
     shard_bytes: int
     unfinished: int
     unfinished_bytes: int
+    damaged: int
+    damaged_bytes: int
+
+
+Landed = Callable[[Cid, int], None]
+
+
+def _nobody(digest: Cid, size: int) -> None:
+    """Nobody watches."""
 
 
 class Store:
@@ -61,8 +71,14 @@ class Store:
         self._policy = policy or RetryPolicy()
         self._seals = Seals()
         self._flights = Flights()
+        self._landed: Landed = _nobody
         self._layout.prepare()
         self._tidy()
+
+    def watch(self, landed: Landed) -> None:
+        """Call ``landed`` with the digest and size of each file that becomes visible, in the thread
+        that made it so."""
+        self._landed = landed
 
     def path(self, digest: Cid) -> Path | None:
         """The verified file with ``digest``, if it is here.
@@ -70,7 +86,7 @@ class Store:
         A file that changed since it was verified is hashed again; if it is not what its name says
         any more it is taken away, and None comes back.
         """
-        if self._sealed(digest):
+        if self._sealed(digest) is not None:
             return self._layout.shard(digest)
         try:
             return self.verify(digest)
@@ -81,7 +97,7 @@ class Store:
         """Hash the file with ``digest`` whatever is remembered of it; None if it is not here.
 
         Raises:
-            DigestMismatch: it is damaged; it was taken away, so that it can be fetched again.
+            DigestMismatch: it is damaged; it was set aside, so that it can be fetched again.
         """
         path, seal = self._layout.shard(digest), self._layout.seal(digest)
         with storing(path):
@@ -98,10 +114,10 @@ class Store:
         if found == digest and identity == FileIdentity.of(before):
             self._seals.set(seal, identity)
             return path
-        self._take_away(digest, identity)
+        self._set_aside(digest, identity)
         raise DigestMismatch(
             f"the stored shard {path} has {size} bytes with the digest {found}, expected {digest}",
-            next_step="it was removed; fetch it again with: atd pull",
+            next_step="it was set aside; fetch it again with: atd pull",
         )
 
     async def ensure(self, want: ShardWant, progress: Report | None = None) -> Path:
@@ -162,8 +178,8 @@ class Store:
             here = self.path(digest)
             if here is None:
                 here = self._move_in(path, digest, size)
-            elif size_of(here) != size:
-                raise _other_size(here, size)
+            elif (found := size_of(here)) != size:
+                raise _other_size(here, found, size)
             if path.exists() and not path.samefile(here):
                 path.unlink()
             return here
@@ -193,7 +209,25 @@ class Store:
         """Count what is here."""
         whole = [size_of(self._layout.shard(digest)) for digest in self.digests()]
         begun = [size_of(path) for path in self._layout.unfinished()]
-        return Usage(len(whole), sum(whole), len(begun), sum(begun))
+        damaged = [size_of(path) for path in self._layout.quarantined()]
+        return Usage(len(whole), sum(whole), len(begun), sum(begun), len(damaged), sum(damaged))
+
+    def sizes(self) -> dict[Cid, int]:
+        """The files that are here, with their bytes."""
+        return {digest: size_of(self._layout.shard(digest)) for digest in self.digests()}
+
+    def damaged_bytes(self) -> int:
+        """Bytes of the files that were found damaged and set aside."""
+        return sum(size_of(path) for path in self._layout.quarantined())
+
+    def drop_damaged(self) -> int:
+        """Remove the files that were found damaged and set aside; returns their bytes."""
+        freed = 0
+        with storing(self._layout.quarantine):
+            for path in self._layout.quarantined():
+                freed += size_of(path)
+                path.unlink(missing_ok=True)
+        return freed
 
     async def close(self) -> None:
         """Give up every download; what they got stays for the next time."""
@@ -207,24 +241,27 @@ class Store:
                     with contextlib.suppress(Busy), working_now(self._layout.lock(digest)):
                         self._layout.sweep(digest)
 
-    def _sealed(self, digest: Cid) -> bool:
-        """Whether the file is here and looks as it did when it was verified: one stat."""
+    def _sealed(self, digest: Cid) -> FileIdentity | None:
+        """What the file looks like, if it is here and looks as when it was verified: one stat."""
         try:
-            found = os.stat(self._layout.shard(digest), follow_symlinks=False)
+            found = look(self._layout.shard(digest))
         except FileNotFoundError:
-            return False
-        return stat.S_ISREG(found.st_mode) and self._seals.holds(
-            self._layout.seal(digest), FileIdentity.of(found)
-        )
+            return None
+        identity = FileIdentity.of(found)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return identity if self._seals.holds(self._layout.seal(digest), identity) else None
 
     async def _present(self, want: ShardWant) -> Path | None:
         """The file, if it is here; hashing, if it must be, happens in a thread."""
-        if self._sealed(want.digest):
-            path: Path | None = self._layout.shard(want.digest)
-        else:
+        path: Path | None = self._layout.shard(want.digest)
+        identity = self._sealed(want.digest)
+        if identity is None:
             path = await to_the_end(self.path, want.digest)
-        if path is not None and size_of(path) != want.size:
-            raise _other_size(path, want.size)
+        if path is not None:
+            size = size_of(path) if identity is None else identity.size
+            if size != want.size:
+                raise _other_size(path, size, want.size)
         return path
 
     async def _fetch(self, want: ShardWant, report: Report) -> Path:
@@ -243,8 +280,10 @@ class Store:
         target = self._layout.shard(digest)
         with storing(target):
             publish(partial, target)
-            self._seals.set(self._layout.seal(digest), FileIdentity.of(target.stat()))
+            identity = FileIdentity.of(target.stat())
+            self._seals.set(self._layout.seal(digest), identity)
             self._layout.sweep(digest)
+        self._landed(digest, identity.size)
         return target
 
     def _move_in(self, path: Path, digest: Cid, size: int) -> Path:
@@ -266,18 +305,19 @@ class Store:
             self._seals.set(self._layout.seal(digest), after)
         else:
             self.verify(digest)  # somebody wrote to it meanwhile: raises unless it is still right
+        self._landed(digest, size)
         return target
 
-    def _take_away(self, digest: Cid, identity: FileIdentity) -> None:
-        """Unlink the damaged file, unless another took its place in the meantime.
+    def _set_aside(self, digest: Cid, identity: FileIdentity) -> None:
+        """Move the damaged file out of the way, unless another took its place in the meantime.
 
-        Those who have it mapped keep it: it is unlinked, not changed.
+        Those who have it mapped keep it: it is renamed, not changed.
         """
         path = self._layout.shard(digest)
         with storing(path), contextlib.suppress(FileNotFoundError):
             self._seals.drop(self._layout.seal(digest))
             if os.stat(path, follow_symlinks=False).st_ino == identity.inode:
-                path.unlink()
+                self._layout.set_aside(digest)
 
 
 def _check(path: Path, digest: Cid, size: int) -> FileIdentity:
@@ -301,8 +341,8 @@ def _check(path: Path, digest: Cid, size: int) -> FileIdentity:
     return before
 
 
-def _other_size(path: Path, size: int) -> DigestMismatch:
+def _other_size(path: Path, found: int, size: int) -> DigestMismatch:
     return DigestMismatch(
-        f"the stored shard {path} has {size_of(path)} bytes and the right digest,"
+        f"the stored shard {path} has {found} bytes and the right digest,"
         f" but its record says {size} bytes"
     )

@@ -14,6 +14,7 @@ from aiohttp import web
 from atd import api
 from atd_daemon.server.handlers import (
     accounts,
+    cache,
     catalog,
     daemon,
     following,
@@ -41,6 +42,11 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.GET_DATASET: catalog.get_dataset,
     api.GET_RELEASE: catalog.get_release,
     api.LOCATE_SHARD: store.locate_shard,
+    api.LIST_CACHE: cache.list_cache,
+    api.PRUNE_CACHE: cache.prune,
+    api.PIN: cache.pin,
+    api.UNPIN: cache.unpin,
+    api.REMOVE_CACHED: cache.remove,
     api.UNFOLLOW: following.unfollow,
     api.LIST_FOLLOWING: following.list_following,
     api.BEGIN: publishing.begin,
@@ -53,6 +59,8 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
 STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.VERIFY: proofs.verify,
     api.PULL: store.pull,
+    api.FETCH_SHARD: store.fetch_shard,
+    api.VERIFY_CACHE: cache.verify,
     api.FOLLOW: following.follow,
     api.COMMIT: publishing.commit,
     api.UNPUBLISH: publishing.unpublish,

@@ -81,7 +81,7 @@ async def _fetched(services: Services, shard: FoundShard, step: Step, events: Ev
         events.progress(done=progress.done, total=entry.size, name=entry.name)
 
     try:
-        await services.store.ensure(shard.want, report)
+        await services.cache.have(shard.want, report, name=entry.name)
     except AtdError as error:
         return replace(step, holds=False, found=str(error), error=type(error).__name__)
     return replace(step, holds=True, found=f"{entry.digest}, {entry.size} bytes, fetched now")

@@ -15,7 +15,9 @@ from atd_daemon.server.files import send_shard
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
 from atd_daemon.store import Progress
+from atd_daemon.store.download import Report
 from atd_daemon.sync.found import FoundShard
+from atd_daemon.sync.shelf import Located
 from atd_daemon.sync.together import together
 
 AT_ONCE: Final = 3
@@ -33,7 +35,12 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
     tally = _Tally({shard.entry.digest: shard for shard in resolved.shards}, events)
 
     async def one(shard: FoundShard) -> None:
-        await services.store.ensure(shard.want, tally.report)
+        await services.cache.have(
+            shard.want,
+            tally.report,
+            release=resolved.release.uri,
+            name=shard.entry.name,
+        )
         tally.finished(shard.entry)
 
     await together(one, tally.shards.values(), at_once=AT_ONCE)
@@ -48,16 +55,37 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
 
 async def locate_shard(services: Services, given: dict[str, Any]) -> dict[str, Any]:
     """Answer ``network.atd.store.locateShard``."""
-    path = await services.shelf.have(Cid.parse(given["digest"]), _release(given))
-    return {"path": str(path), "size": path.stat().st_size}
+    return _said(await _have(services, given))
+
+
+async def fetch_shard(services: Services, given: dict[str, Any], events: Events) -> dict[str, Any]:
+    """Answer ``network.atd.store.fetchShard``: `locate_shard`, saying how far it is."""
+
+    def report(progress: Progress) -> None:
+        events.progress(done=progress.done, total=progress.want.size)
+
+    return _said(await _have(services, given, report))
 
 
 async def get_shard(
     services: Services, given: dict[str, Any], request: web.Request
 ) -> web.StreamResponse:
     """Answer ``network.atd.store.getShard``."""
-    digest = Cid.parse(given["digest"])
-    return send_shard(request, await services.shelf.have(digest, _release(given)), digest)
+    found = await _have(services, given)
+    return send_shard(request, found.path, Cid.parse(given["digest"]))
+
+
+async def _have(services: Services, given: dict[str, Any], report: Report | None = None) -> Located:
+    return await services.shelf.have(
+        Cid.parse(given["digest"]),
+        _release(given),
+        report,
+        suspect=given.get("suspect", False),
+    )
+
+
+def _said(found: Located) -> dict[str, Any]:
+    return {"path": str(found.path), "size": found.size}
 
 
 def _release(given: dict[str, Any]) -> AtUri | None:
