@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from atd.dataset.load import load
     from atd.dataset.mixing import concat, mix
     from atd.dataset.typed import Columns, Ref
+    from atd.locks import lock
     from atd.proofs import check_proof, prove
     from atd.publishing import PublishedRelease, publish
     from atd.publishing import pack_folder as pack
@@ -55,6 +56,7 @@ _ROOMS = {
     "atd.dataset.load": ("load",),
     "atd.dataset.mixing": ("concat", "mix"),
     "atd.dataset.typed": ("Columns", "Ref"),
+    "atd.locks": ("lock",),
     "atd.proofs": ("check_proof", "prove"),
     "atd.publishing": ("PublishedRelease", "publish"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
@@ -100,6 +102,7 @@ __all__ = [
     "concat",
     "errors",
     "load",
+    "lock",
     "login",
     "logout",
     "ls",

@@ -22,7 +22,8 @@
     │   ├── IdentityMismatch         34   a handle, DID document or claim contradicts another
     │   ├── LexiconError             35   a record or a reply does not satisfy its lexicon
     │   ├── DigestMismatch           36   bytes do not have the digest or size that was signed
-    │   └── ShardError               37   a shard is not what its release says
+    │   ├── ShardError               37   a shard is not what its release says
+    │   └── PinMismatch              39   what is published is not what a lockfile pins
     ├── Absent                       40   we asked, and the answer is no
     │   ├── HandleAbsent             41
     │   ├── DidAbsent                42
@@ -237,6 +238,13 @@ class ShardError(RemoteError):
     """A shard is not what its release says: names the shard, the key and the field."""
 
     exit_code = 37
+
+
+class PinMismatch(RemoteError):
+    """What is published, or was asked for, is not what a lockfile pins."""
+
+    exit_code = 39
+    advice = "see what changed with: atd lock --check"
 
 
 class Absent(AtdError):

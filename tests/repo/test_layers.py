@@ -31,7 +31,7 @@ ASKING = [
     "atd.protocol.syntax",
     *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
 ]
-LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.following", "atd.proofs", "atd.service", "atd.s3"]
+LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.locks", "atd.proofs", "atd.service", "atd.s3"]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
@@ -55,6 +55,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.connection": [*ASKING, "atd"],
     "atd.service": ASKING,
     "atd.following": [*ASKING, "atd.service"],
+    "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
     "atd.publishing": [*LIBRARY, "atd.publishing"],
@@ -92,7 +93,7 @@ ARROWS: dict[str, list[str]] = {
 # Library -> the modules that may import it. Everything else asks them.
 DOORS: dict[str, list[str]] = {
     "libipld": ["atd.protocol.cbor"],
-    "regex": ["atd.protocol.graphemes"],
+    "regex": ["atd.protocol.graphemes", "atd_daemon.catalog.patterns"],
     "cryptography": ["atd.protocol.keys"],
     "coincurve": ["atd.protocol.keys"],
     "numpy": ["atd.schema", "atd.shards", "atd.dataset", "atd.publishing", "atd_daemon.demo"],

@@ -19,6 +19,7 @@ from atd.cli import (
     data,
     follow,
     host,
+    lock,
     output,
     prove,
     publishing,
@@ -81,7 +82,7 @@ def root(
     _call.debug, _call.command = debug, f"atd {context.invoked_subcommand}"
 
 
-for _module in (accounts, publishing, browse, data, follow, prove, settings):
+for _module in (accounts, publishing, browse, data, follow, prove, lock, settings):
     _module.register(app)
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(host.app, name="host")

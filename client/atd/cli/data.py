@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from atd import errors, service
 from atd.cli import advice, output
-from atd.cli.options import JsonOption, PreviousKeyOption, RefArgument, SplitOption
+from atd.cli.options import JsonOption, LockOption, PreviousKeyOption, RefArgument, SplitOption
 from atd.cli.progress import progress_line
 from atd.cli.words import examples
+from atd.connection import Connection
+from atd.locks import Lock, Pin, pinned_answer
+from atd.refs import parse_dataset_ref
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +38,7 @@ _VERIFY = examples(
 def pull(
     ref: RefArgument,
     split: SplitOption = None,
+    lock: LockOption = None,
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -41,6 +46,12 @@ def pull(
 
     Goes on where it was interrupted, and fetches nothing that is there.
     """
+    if lock is not None:
+        pin = Lock.load(lock).find(parse_dataset_ref(ref))
+        # First whether it is that: nothing else is to be fetched.
+        options = {"allowPreviousKey": allow_previous_key}
+        pinned_answer(lock, pin.ref, options, Connection())
+        ref = str(pin.place)
     with advice.about(ref), progress_line("fetching", quiet=json) as show:
         result = service.pull(
             ref, splits=split or (), allow_previous_key=allow_previous_key, on_progress=show
@@ -60,6 +71,7 @@ def pull(
 def verify(
     ref: RefArgument,
     fetch: bool = typer.Option(False, "--fetch", help="Also fetch shards the store does not have."),
+    lock: LockOption = None,
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -69,6 +81,8 @@ def verify(
     """
     steps: list[Any] = []
     verdict: Any = {"holds": False}
+    pin = None if lock is None else Lock.load(lock).find(parse_dataset_ref(ref))
+    ref = ref if pin is None else str(pin.place)
     with progress_line("fetching", quiet=json) as show:
         for item in service.verify(
             ref, fetch=fetch, allow_previous_key=allow_previous_key, on_progress=show
@@ -80,6 +94,12 @@ def verify(
                     _print_step(item)
             else:
                 verdict = item
+    if pin is not None and verdict["holds"]:
+        last = _pinned_step(pin, lock, verdict)
+        verdict = {**verdict, "holds": last.holds, "steps": verdict["steps"] + 1}
+        steps.append(last.raw)
+        if not json:
+            _print_step(last)
     if json:
         output.emit({**verdict, "steps": steps})
     elif verdict["holds"]:
@@ -88,6 +108,20 @@ def verify(
         failed: Mapping[str, Any] = next((step for step in steps if not step["holds"]), {})
         with advice.about(ref):
             raise _as_error(failed, ref)
+
+
+def _pinned_step(pin: Pin, lock: Path | None, verdict: Mapping[str, Any]) -> service.Step:
+    """Whether what was proved is what was pinned; its CID pins all that is below it."""
+    holds = verdict["cid"] == str(pin.release) and verdict["did"] == pin.did
+    raw = {
+        "name": f"10. the release is the one that {lock} pins",
+        "holds": holds,
+        "expected": str(pin.release),
+        "found": verdict["cid"],
+    }
+    if not holds:
+        raw["error"] = "PinMismatch"
+    return service.Step(raw["name"], holds, raw["expected"], raw["found"], raw)
 
 
 def _print_step(step: service.Step) -> None:

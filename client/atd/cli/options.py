@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,10 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Agree without bein
 SplitOption = Annotated[
     list[str] | None,
     typer.Option("--split", metavar="NAME", help="Only this split; may be repeated."),
+]
+LockOption = Annotated[
+    Path | None,
+    typer.Option("--lock", metavar="FILE", help="Take what this lockfile pins, and nothing else."),
 ]
 CachedOption = Annotated[
     bool, typer.Option("--cached", help="Answer from the index where it is fresh (5 minutes).")

@@ -13,6 +13,8 @@ from atd.dataset.outside import url_source
 from atd.dataset.selection import Selection
 from atd.dataset.source import ShardSource, folder_source, release_source
 from atd.dataset.typed import Ref, TypedDataset
+from atd.errors import LocalError
+from atd.locks import pinned_answer
 from atd.refs import DatasetRef, FolderRef, parse_ref
 from atd.schema.resolve import resolve
 from atd.schema.row import Row
@@ -29,6 +31,7 @@ def load(
     schema: None = None,
     allow_previous_key: bool = False,
     refresh: bool = False,
+    lock: str | Path | None = None,
     connection: Connection | None = None,
 ) -> TypedDataset[T, B]: ...
 @overload
@@ -39,6 +42,7 @@ def load(
     schema: None = None,
     allow_previous_key: bool = False,
     refresh: bool = False,
+    lock: str | Path | None = None,
     connection: Connection | None = None,
 ) -> Dataset[Row]: ...
 @overload
@@ -49,6 +53,7 @@ def load(
     schema: type[T],
     allow_previous_key: bool = False,
     refresh: bool = False,
+    lock: str | Path | None = None,
     connection: Connection | None = None,
 ) -> Dataset[T]: ...
 def load(
@@ -58,6 +63,7 @@ def load(
     schema: type[Any] | None = None,
     allow_previous_key: bool = False,
     refresh: bool = False,
+    lock: str | Path | None = None,
     connection: Connection | None = None,
 ) -> Dataset[Any]:
     """Open a data set: every record proved now, every shard before its first byte is read.
@@ -73,11 +79,13 @@ def load(
         allow_previous_key: accept records signed by an earlier key of the publisher.
         refresh: also ask again who the publisher is, even where that was learned within the hour.
             The newest release is asked for in any case.
+        lock: a lockfile (`atd.lock`): load what it pins, and nothing else; offline too.
         connection: the daemon to ask; the one that the environment names where it is None.
 
     Raises:
         SchemaMismatch: the class cannot read what is published.
         RecordAbsent: it is proved that the publisher has no such data set.
+        PinMismatch: what is published is not what ``lock`` pins.
         AtdError: whatever else stood in the way; see `atd.errors`.
     """
     place = parse_ref(str(ref))
@@ -90,7 +98,13 @@ def load(
             "refresh": refresh,
             "allowPreviousKey": allow_previous_key,
         }
-        source = release_source(daemon.call(api.GET_RELEASE, question), wanted, daemon)
+        if lock is None:
+            answer = daemon.call(api.GET_RELEASE, question)
+        else:
+            answer = pinned_answer(lock, place, question, daemon)
+        source = release_source(answer, wanted, daemon)
+    elif lock is not None:
+        raise LocalError(f"a lockfile pins published data sets, not {place}")
     elif isinstance(place, FolderRef):
         source = folder_source(Path(place.path).expanduser(), split)
     else:

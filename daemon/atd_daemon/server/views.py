@@ -259,7 +259,8 @@ def concerns(uri: AtUri, did: Did, name: str) -> bool:
 
 def _split(found: FoundSplit) -> Json:
     one = found.split
-    return {"name": one.name, "samples": one.samples, "size": one.size}
+    parts = [str(part.cid) for part in found.parts]
+    return {"name": one.name, "samples": one.samples, "size": one.size, "parts": parts}
 
 
 def _shard(entry: ShardEntry) -> Json:

@@ -96,6 +96,7 @@ async def get_release(services: Services, given: Json) -> Json:
     resolved = await services.resolver.dataset(
         ref,
         splits=[given["split"]] if "split" in given else None,
+        refresh=given.get("anew", False),
         allow_previous_key=given.get("allowPreviousKey", False),
     )
     services.shelf.remember(resolved)
