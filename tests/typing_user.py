@@ -31,6 +31,39 @@ for batch in ds.filter(lambda one: one.odd).ordered()[0:4].shard(0, 1).batched(2
     assert batch.spot.place.shape == (len(batch),)
     assert set(batch.kind) <= {"oak", "elm"}
 
+loader = ds.shuffled(seed=1).on_error("skip").loader(batch_size=2, workers=0)
+for batch in loader:
+    assert_type(batch.kind, list[Literal["oak", "elm"]])
+    assert_type(batch.spot, EverySpotBatch)
+assert_type(ds.batched(2)[0].maybe, list[int | None])
+assert_type(len(loader), int)
+assert_type(loader.state_dict(), dict[str, Any])
+for size in ds.loader(5, collate=len):
+    assert_type(size, int)
+for keys in ds.batched(5, collate=lambda some: [one.note for one in some]):
+    assert_type(keys, list[str | None])
+
+both = atd.concat([ds, ds])
+mixed = atd.mix([ds.shuffled(seed=1), ds.shuffled(seed=2)], [0.5, 0.5])
+assert_type(both[0], Every)
+for batch in mixed.loader(4):
+    assert_type(batch.grid, NDArray[np.float32])
+for batch in both.skip(1).batched(4):
+    assert_type(batch.grid, NDArray[np.float32])
+
+
+@atd.sample
+class Less:
+    kind: str
+    small: int
+
+
+assert_type(ds.as_type(Less)[0], Less)
+assert_type(ds.as_type(Less)[0].kind, str)
+assert_type(ds.select("kind", "grid")[0], atd.Row)
+assert_type(atd.concat([ds.as_type(Less), ds.as_type(Less)]), atd.Dataset[Less])
+assert_type(ds.map(lambda one: one.grid.sum()).filter(bool).map(int)[0], int)
+
 notes = ds.map(lambda one: one.note)
 assert_type(notes[0], str | None)
 train, test = ds.split(0.5, 0.5, seed=1)

@@ -50,7 +50,8 @@ def test_mypy_knows_samples_batches_and_all_that_follows(tmp_path: Path) -> None
     (tmp_path / "user.py").write_text(USER.read_text("utf-8"), "utf-8")
     (tmp_path / "wrong.py").write_text(
         "import atd\nfrom every import EVERY\nds = atd.load(EVERY)\n"
-        "ds[0].nothing\nfor batch in ds.batched(2):\n    batch.nothing\n",
+        "ds[0].nothing\nfor batch in ds.batched(2):\n    batch.nothing\n"
+        "for batch in ds.loader(2):\n    batch.neither\n",
         "utf-8",
     )
     right = checked(tmp_path, "user.py")
@@ -59,6 +60,7 @@ def test_mypy_knows_samples_batches_and_all_that_follows(tmp_path: Path) -> None
     assert [line.partition("error: ")[2].rpartition("  [")[0] for line in wrong] == [
         '"Every" has no attribute "nothing"',
         '"EveryBatch" has no attribute "nothing"',
+        '"EveryBatch" has no attribute "neither"',
     ]
     ran = subprocess.run([sys.executable, "user.py"], cwd=tmp_path, capture_output=True, text=True)
     assert ran.stdout == "10 [2, 2, 2, 2, 2]\n", ran.stderr

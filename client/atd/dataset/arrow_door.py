@@ -57,7 +57,7 @@ class Plan:
             for group in self._groups(n):
                 yield self._batch(group)
         else:
-            for batch in Batches(self.flow, min(n, _fitting(self.flow)), False, None):
+            for batch in Batches[Any](self.flow, min(n, _fitting(self.flow)), False, None):
                 yield self._batch(batch)
 
     def _groups(self, n: int) -> Iterator[list[Any]]:

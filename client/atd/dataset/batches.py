@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,9 +27,11 @@ _BLOCK_BYTES: Final = 4 << 20
 
 Collate: TypeAlias = Callable[[list[Any]], Any]
 
+B = TypeVar("B")
 
-class Batches:
-    """Iterates a data set in batches. Made by `Dataset.batched`.
+
+class Batches(Generic[B]):
+    """Iterates a data set in batches of type ``B``. Made by `Dataset.batched`.
 
     It can be iterated again and again; each iteration begins at the beginning, or once where
     `load_state_dict` said.
@@ -55,7 +57,7 @@ class Batches:
         whole, rest = divmod(len(self.flow), self.n)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __getitem__(self, number: int) -> Any:
+    def __getitem__(self, number: int) -> B:
         """One batch by its number, read by itself: a torch ``DataLoader(…, batch_size=None)`` asks
         its workers for batches so. Iterating is faster.
 
@@ -71,7 +73,7 @@ class Batches:
         flow = replace(self.flow, selection=self.flow.selection.span(begin, end))
         return next(iter(type(self)(flow, self.n, False, self._collate)))
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[B]:
         start, self._start = self._start, 0
         self._consumed = start
         return self._run(start)

@@ -223,7 +223,9 @@ class Dataset(Generic[T]):
             raise LocalError(f"expected a policy raise or skip, got {policy!r}")
         return self._with(patient=policy == "skip")
 
-    def batched(self, n: int, drop_last: bool = False, collate: Collate | None = None) -> Batches:
+    def batched(
+        self, n: int, drop_last: bool = False, collate: Collate | None = None
+    ) -> Batches[Any]:
         """Batches of ``n`` samples: arrays stacked, ragged ones as `Ragged`, text as a list.
 
         Args:
@@ -250,7 +252,7 @@ class Dataset(Generic[T]):
         collate: Collate | None = None,
         prefetch: int = 2,
         start_method: str | None = None,
-    ) -> Loader:
+    ) -> Loader[Any]:
         """Batches of one rank, built in worker processes, that resume on any number of either.
 
         Args:
@@ -276,7 +278,8 @@ class Dataset(Generic[T]):
         """
         whole = self if seed is None else self.shuffled(seed, epoch or 0)
         plan = Plan(whole.flow, batch_size, rank, world, tail, collate)
-        loader = Loader(plan, workers=workers, prefetch=prefetch, start_method=start_method)
+        options: Any = {"workers": workers, "prefetch": prefetch, "start_method": start_method}
+        loader = Loader[Any](plan, **options)
         if epoch is not None:
             loader.set_epoch(epoch)
         return loader

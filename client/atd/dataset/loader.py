@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from atd.dataset.batches import Batches, Collate
 from atd.dataset.cursor import check_state, state_of
@@ -20,6 +20,8 @@ from atd.dataset.patience import PatientBatches
 from atd.dataset.survivors import with_survivors
 from atd.dataset.workers import START_METHODS, in_workers
 from atd.errors import LocalError
+
+B = TypeVar("B")
 
 TAILS: Final = ("drop", "pad")
 
@@ -124,8 +126,8 @@ class _Job:
         return self.plan.batches(self.start, self.worker, self.workers)
 
 
-class Loader:
-    """Batches of one rank, with the position in whole global batches. Made by `Dataset.loader`.
+class Loader(Generic[B]):
+    """Batches ``B`` of one rank; its position counts global batches. Made by `Dataset.loader`.
 
     Each iteration begins at the beginning of the epoch, or once where `load_state_dict` said, and
     never advances the epoch: `set_epoch` does.
@@ -173,7 +175,7 @@ class Loader:
             self._plan = self._plan.at_epoch(epoch)
             self._start = self._given = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[B]:
         start, self._start = self._start, 0
         self._given = start
         return self._run(start)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 
@@ -22,9 +22,11 @@ from atd.dataset.dataset import Dataset
 from atd.dataset.order import Indices, Permutation, derive_key
 from atd.dataset.selection import Selection, Turning
 from atd.dataset.source import OpenShard, ShardSource
+from atd.dataset.typed import TypedDataset
 from atd.errors import LocalError, SchemaMismatch
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 ROUND: Final = 1000
 """Samples in a round of a mixture: each has exactly the weights, in a random order."""
@@ -35,6 +37,10 @@ _MIX: Final = 0x4D4958
 STOPS: Final = ("first", "all")
 
 
+@overload
+def concat(parts: Sequence[TypedDataset[T, B]]) -> TypedDataset[T, B]: ...
+@overload
+def concat(parts: Sequence[Dataset[T]]) -> Dataset[T]: ...
 def concat(parts: Sequence[Dataset[T]]) -> Dataset[T]:
     """The samples of ``parts``, one data set after the other.
 
@@ -51,6 +57,22 @@ def concat(parts: Sequence[Dataset[T]]) -> Dataset[T]:
     return _made(parts, Concatenated(_selections(parts), _offsets(parts)))
 
 
+@overload
+def mix(
+    parts: Sequence[TypedDataset[T, B]],
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+    *,
+    stop: str = "first",
+) -> TypedDataset[T, B]: ...
+@overload
+def mix(
+    parts: Sequence[Dataset[T]],
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+    *,
+    stop: str = "first",
+) -> Dataset[T]: ...
 def mix(
     parts: Sequence[Dataset[T]],
     weights: Sequence[float] | None = None,
@@ -295,7 +317,8 @@ def _made(parts: Sequence[Dataset[T]], step: Concatenated | Mixed) -> Dataset[T]
         splits=tuple(splits),
         parts=sources,
     )
-    return Dataset(replace(flow, source=source, selection=Selection((step,))))
+    made = TypedDataset if all(isinstance(part, TypedDataset) for part in parts) else Dataset
+    return made(replace(flow, source=source, selection=Selection((step,))))
 
 
 def _check(parts: Sequence[Dataset[Any]], method: str) -> None:

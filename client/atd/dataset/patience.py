@@ -29,6 +29,7 @@ from atd.dataset.selection import Selection, Share, Stripe
 from atd.errors import AtdError, LocalError, SchemaMismatch, ShardError
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 _log = logging.getLogger("atd.dataset")
 
@@ -85,7 +86,7 @@ class PatientCursor(Cursor[T]):
         self._at = self._flow.selection.total
 
 
-class PatientBatches(Batches):
+class PatientBatches(Batches[B]):
     """Batches without the bad samples: others come in their place."""
 
     def _run(self, start: int) -> Iterator[Any]:

@@ -6,16 +6,17 @@ that `atd.load` makes of one. Nothing here acts differently from an untyped data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
-from atd.dataset.batches import Batches, Collate
+from atd.dataset.batches import Batches
 from atd.dataset.dataset import Dataset
+from atd.dataset.loader import Loader
 
 T = TypeVar("T")
 B = TypeVar("B")
-B_co = TypeVar("B_co", covariant=True)
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,6 @@ class Columns(Protocol):
     def __contains__(self, name: object, /) -> bool: ...
 
 
-class BatchesOf(Protocol[B_co]):
-    """`Batches` of a known type."""
-
-    @property
-    def n(self) -> int: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, number: int, /) -> B_co: ...
-    def __iter__(self) -> Iterator[B_co]: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
 class TypedDataset(Dataset[T], Generic[T, B]):
     """A `Dataset` of samples ``T`` whose batches are ``B``, until `map` makes something else."""
 
@@ -80,6 +69,7 @@ class TypedDataset(Dataset[T], Generic[T, B]):
         def skip(self, n: int) -> TypedDataset[T, B]: ...
         def shard(self, rank: int, world: int) -> TypedDataset[T, B]: ...
         def filter(self, keep: Callable[[T], object]) -> TypedDataset[T, B]: ...
+        def on_error(self, policy: str) -> TypedDataset[T, B]: ...
         def split(self, *fractions: float, seed: int = 0) -> tuple[TypedDataset[T, B], ...]: ...
         @overload
         def __getitem__(self, which: int) -> T: ...
@@ -87,9 +77,40 @@ class TypedDataset(Dataset[T], Generic[T, B]):
         def __getitem__(self, which: slice | Sequence[int]) -> TypedDataset[T, B]: ...
         def __getitem__(self, which: Any) -> Any: ...
         @overload  # type: ignore[override]
-        def batched(
-            self, n: int, drop_last: bool = False, collate: None = None
-        ) -> BatchesOf[B]: ...
+        def batched(self, n: int, drop_last: bool = False, collate: None = None) -> Batches[B]: ...
         @overload
-        def batched(self, n: int, drop_last: bool = False, *, collate: Collate) -> Batches: ...
+        def batched(
+            self, n: int, drop_last: bool = False, *, collate: Callable[[list[T]], C]
+        ) -> Batches[C]: ...
         def batched(self, n: int, drop_last: bool = False, collate: Any = None) -> Any: ...
+        @overload  # type: ignore[override]
+        def loader(
+            self,
+            batch_size: int,
+            *,
+            rank: int = 0,
+            world: int = 1,
+            workers: int = 0,
+            seed: int | None = None,
+            epoch: int | None = None,
+            tail: str = "drop",
+            collate: None = None,
+            prefetch: int = 2,
+            start_method: str | None = None,
+        ) -> Loader[B]: ...
+        @overload
+        def loader(
+            self,
+            batch_size: int,
+            *,
+            rank: int = 0,
+            world: int = 1,
+            workers: int = 0,
+            seed: int | None = None,
+            epoch: int | None = None,
+            tail: str = "drop",
+            collate: Callable[[list[T]], C],
+            prefetch: int = 2,
+            start_method: str | None = None,
+        ) -> Loader[C]: ...
+        def loader(self, batch_size: int, **options: Any) -> Any: ...

@@ -79,9 +79,13 @@ class ShardFile:
                 f" {len(self._view)}"
             )
         if self.layout.kind == "packed" and index.suffixes not in ((PACKED,), ()):
-            wrong = next(suffix for suffix in index.suffixes if suffix != PACKED)
+            at = next(
+                at for at, number in enumerate(index.suffix) if index.suffixes[number] != PACKED
+            )
+            key = index.keys[int(np.searchsorted(index.first, at, side="right")) - 1]
             raise ShardError(
-                f"{self.name}: expected one member .{PACKED} for each sample, found .{wrong!a}"
+                f"{self.name}: sample {key}: expected one member .{PACKED}, found"
+                f" .{index.suffixes[index.suffix[at]]!a}"
             )
 
     @cached_property
