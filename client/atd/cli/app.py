@@ -15,6 +15,7 @@ from atd import __version__
 from atd.cli import (
     accounts,
     browse,
+    cache,
     daemon,
     data,
     follow,
@@ -84,6 +85,7 @@ def root(
 
 for _module in (accounts, publishing, browse, data, follow, prove, lock, settings):
     _module.register(app)
+app.add_typer(cache.app, name="cache")
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(host.app, name="host")
 

@@ -87,6 +87,7 @@ class Cache:
         self._uses: list[Use] = []
         self._written_at = time.monotonic()
         self._handed: dict[Cid, float] = {}
+        self._only_here: set[Cid] = set()
         self._lock = threading.Lock()
         self._trimming = threading.Lock()
         store.watch(self._landed)
@@ -109,6 +110,10 @@ class Cache:
         if handed:
             self._handed[want.digest] = time.monotonic()
         path = await self._store.ensure(want, report)
+        if not want.sources and want.digest not in self._only_here:
+            # Its record names no place that has it: let go, it would be gone for good.
+            await to_the_end(self.holdings.pin, want.digest, now=self._clock())
+            self._only_here.add(want.digest)
         due = self._note(Use(want.digest, self._clock(), release, name))
         if handed:
             self._handed[want.digest] = time.monotonic()
