@@ -83,6 +83,7 @@ GET_SHARD: Final = Endpoint("network.atd.store.getShard", "query", SHARD)
 FOLLOW: Final = Endpoint("network.atd.sync.follow", "procedure", JSONL)
 UNFOLLOW: Final = Endpoint("network.atd.sync.unfollow", "procedure", repeatable=True)
 LIST_FOLLOWING: Final = Endpoint("network.atd.sync.listFollowing", "query")
+DISCOVER: Final = Endpoint("network.atd.sync.discover", "procedure", JSONL)
 
 LIST_CACHE: Final = Endpoint("network.atd.cache.list", "query")
 PRUNE_CACHE: Final = Endpoint("network.atd.cache.prune", "procedure", repeatable=True)
@@ -127,6 +128,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         FOLLOW,
         UNFOLLOW,
         LIST_FOLLOWING,
+        DISCOVER,
         BEGIN,
         COMMIT,
         ABANDON,

@@ -54,3 +54,26 @@ def unfollow(
 def following(*, connection: Connection | None = None) -> Mapping[str, Any]:
     """Who is followed and how far: ``publishers`` and ``hosts``, as ``listFollowing`` has them."""
     return (connection or Connection()).call(api.LIST_FOLLOWING)
+
+
+def discover(
+    origin: str,
+    *,
+    relay: bool = False,
+    limit: int | None = None,
+    on_progress: OnProgress | None = None,
+    connection: Connection | None = None,
+) -> Mapping[str, Any]:
+    """Ask the PDS at ``origin`` (``https://…``) who may publish data sets: ``publishers``, hints.
+
+    Args:
+        relay: ``origin`` is a relay, which is asked for publishers by collection.
+        limit: stop after so many.
+
+    Raises:
+        AtdError: Unreachable, RateLimited: the server did not answer, or keeps no such list.
+    """
+    question: dict[str, Any] = {"origin": origin, "relay": relay}
+    if limit is not None:
+        question["limit"] = limit
+    return finish((connection or Connection()).stream(api.DISCOVER, question), on_progress)

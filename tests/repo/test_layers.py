@@ -31,7 +31,11 @@ ASKING = [
     "atd.protocol.syntax",
     *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
 ]
-LIBRARY = [*SHARDS, *ASKING, "atd.bundles", "atd.locks", "atd.proofs", "atd.service", "atd.s3"]
+LIBRARY = [
+    *SHARDS,
+    *ASKING,
+    *(f"atd.{room}" for room in ("bundles", "following", "locks", "proofs", "service", "s3")),
+]
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],

@@ -1,4 +1,4 @@
-"""``atd follow``, ``atd unfollow``, ``atd following``: publishers that stay up to date."""
+"""``atd follow``, ``unfollow``, ``following``, ``discover``: publishers that stay up to date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atd.cli import advice, output
 from atd.cli.options import JsonOption
 from atd.cli.progress import progress_line
 from atd.cli.words import examples
-from atd.errors import AtdError
+from atd.errors import Absent, AtdError, RemoteError, Unreachable
 from atd.refs import parse_authority
 
 Json = Mapping[str, Any]
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("follow", epilog=_FOLLOW)(follow)
     app.command("unfollow", epilog=_UNFOLLOW)(unfollow)
     app.command("following", epilog=_FOLLOWING)(following)
+    app.command("discover", epilog=_DISCOVER)(discover)
 
 
 _FOLLOW = examples(
@@ -42,6 +43,10 @@ _UNFOLLOW = examples(
     after="Undo it with: atd follow @HANDLE",
 )
 _FOLLOWING = examples("atd following", "atd following --json")
+_DISCOVER = examples(
+    "atd discover https://pds.example.com",
+    "atd discover https://relay.example.com --relay --follow",
+)
 
 
 def follow(
@@ -127,6 +132,62 @@ def following(json: JsonOption = False) -> None:
             times = output.plural(reject["count"], "time")
             what = f"{_name(one)}: {reject['reason']} {times}, last: {reject['message']}"
             output.note(f"refused: {output.clean(what)}")
+
+
+def discover(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A PDS, or a relay: https://HOST.")],
+    relay: Annotated[
+        bool, typer.Option("--relay", help="It is a relay: ask it for publishers by collection.")
+    ] = False,
+    follow_all: Annotated[
+        bool, typer.Option("--follow", help="Follow all of them, without waiting.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="COUNT", help="At most so many publishers.")
+    ] = 1000,
+    json: JsonOption = False,
+) -> None:
+    """Ask a server who may publish data sets.
+
+    What it says is a hint: whoever is followed is resolved, and every record is proved.
+    """
+    with progress_line(quiet=json) as show:
+        answer = service.discover(url, relay=relay, limit=limit, on_progress=show)
+    found: Sequence[Json] = answer["publishers"]
+    failed = _follow_found(found, quiet=json) if follow_all else None
+    if json:
+        output.emit(answer)
+    else:
+        for one in found:
+            known = "followed" if follow_all or one["followed"] else "not followed"
+            output.say(f"{output.clean(_name(one))}  {known}")
+        _discovered(answer, follow_all=follow_all)
+    if failed is not None:
+        raise failed
+
+
+def _follow_found(found: Sequence[Json], *, quiet: bool) -> AtdError | None:
+    """Follow everybody that was found; those who cannot be are named, and the first is raised."""
+    failed: AtdError | None = None
+    for one in found:
+        try:
+            service.follow(one["did"], wait=False)
+        except (Absent, RemoteError, Unreachable) as error:
+            failed = failed or error
+            if not quiet:
+                output.note(f"not followed: {output.clean(one['did'])}: {output.clean(error)}")
+    return failed
+
+
+def _discovered(answer: Json, *, follow_all: bool) -> None:
+    """What was not said by the list alone."""
+    found, asked = len(answer["publishers"]), output.plural(answer["asked"], "account")
+    if not found:
+        output.note(f"nobody there publishes data sets ({asked} looked at)")
+    elif not follow_all:
+        output.note("hints, not proved; follow them with: atd discover … --follow")
+    if not answer["complete"]:
+        output.note("the list was not read to its end: see --limit")
 
 
 def _name(publisher: Json) -> str:

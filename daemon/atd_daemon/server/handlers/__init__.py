@@ -62,6 +62,7 @@ STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.FETCH_SHARD: store.fetch_shard,
     api.VERIFY_CACHE: cache.verify,
     api.FOLLOW: following.follow,
+    api.DISCOVER: following.discover,
     api.COMMIT: publishing.commit,
     api.UNPUBLISH: publishing.unpublish,
 }

@@ -6,12 +6,14 @@ import asyncio
 from typing import Any
 
 from atd.errors import AtdError
+from atd.protocol.identity import parse_origin
 from atd.protocol.syntax import Did
 from atd.refs import parse_authority
 from atd_daemon.catalog.following import RejectCount
 from atd_daemon.server.streams import Events
 from atd_daemon.server.views import moment, present
 from atd_daemon.services import Services
+from atd_daemon.sync.follow.discovering import MAX_PUBLISHERS, at_pds, at_relay
 from atd_daemon.sync.follow.follower import HostReport, Report
 
 Json = dict[str, Any]
@@ -51,6 +53,29 @@ async def list_following(services: Services, given: Json) -> Json:
         "publishers": [publisher(one) for one in reports],
         "hosts": [host(one) for one in hosts],
     }
+
+
+async def discover(services: Services, given: Json, events: Events) -> Json:
+    """Answer ``network.atd.sync.discover``."""
+    origin = parse_origin(given["origin"])
+    ask = at_relay if given.get("relay", False) else at_pds
+
+    def report(asked: int, found: int) -> None:
+        events.progress(done=asked, total=0, name=f"looking ({found} found)")
+
+    found = await ask(services.pds, origin, given.get("limit", MAX_PUBLISHERS), report)
+    return {
+        "publishers": [_candidate(services, did) for did in found.dids],
+        "asked": found.asked,
+        "complete": found.complete,
+    }
+
+
+def _candidate(services: Services, did: Did) -> Json:
+    known = services.catalog.publisher(did)
+    handle = None if known is None or known.handle is None else str(known.handle)
+    followed = services.catalog.following.row(did) is not None
+    return {**present(did=str(did), handle=handle), "followed": followed}
 
 
 def _records(services: Services, did: Did) -> int:
