@@ -6,7 +6,7 @@ is then part of the same index lookup as the words, and a rare filter on a commo
 to look at every match.
 
 Rules. Marks begin with a letter that is in no alphabet people type, and `search` looks for typed
-words in the other columns only. What publishers wrote is hashed (80 bits: nobody finds another text
+words in the other columns only. What publishers wrote is hashed (64 bits: nobody finds another text
 with the mark of ``CC0-1.0``), so that any text becomes one word. Case and surrounding blanks do not
 count. Numbers fall into classes (digits; years), which narrow a search down; the exact comparison
 is made on what is left. Pure functions; whoever changes them raises `listing.DERIVED`.
@@ -14,12 +14,12 @@ is made on what is left. Pure functions; whoever changes them raises `listing.DE
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from atd.schema.fields import (
@@ -45,6 +45,7 @@ NOTHING: Final = f"{_SIGN}kk0"
 """A mark of none."""
 MODALITIES: Final = ("image", "audio", "video", "text", "array", "tabular")
 
+_DIGITS: Final = 16  # of the hash, in hex
 _FIRST_YEAR: Final = 2015  # what is older counts as of this year …
 _LAST_YEAR: Final = 2040  # … and what is later, or claims to be, as of this one
 _MAX_DIGITS: Final = 16  # of a 53-bit number
@@ -65,11 +66,12 @@ class SchemaFacts:
     modalities: tuple[str, ...]
 
 
+@lru_cache(maxsize=4096)
 def mark(kind: str, value: str) -> str:
     """The mark of a fact: ``kind`` is ``license``, ``tag``, ``task``, ``publisher`` (a DID) …"""
     text = value if kind == "publisher" else value.strip().casefold()
-    digest = hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogatepass")).digest()
-    return f"{_SIGN}kk{base64.b32encode(digest[:10]).decode().lower()}"
+    digest = hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{_SIGN}kk{digest[:_DIGITS]}"
 
 
 def card_marks(

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
+from atd.names import MAX_INTEGER
 from atd_daemon.catalog.marks import (
     EVERY,
     NOTHING,
@@ -71,10 +72,8 @@ class Plan:
     match: str
     words: tuple[Words, ...]
     named: str | None
-    filters: Filters
-    patterns: tuple[tuple[Callable[[str], bool], bool], ...]
+    checks: tuple[Callable[[Row], bool], ...]
     mark: str
-    checks: bool = field(default=False)
 
     def accepts(self, row: Row) -> bool:
         """Whether a match is also what the index cannot say.
@@ -82,14 +81,7 @@ class Plan:
         Raises:
             InvalidSyntax: a regular expression takes too long.
         """
-        _, name, updated, samples, size = row
-        wanted = self.filters
-        return (
-            (wanted.since is None or updated >= wanted.since)
-            and _within(samples, wanted.min_samples, wanted.max_samples)
-            and _within(size, wanted.min_size, wanted.max_size)
-            and all(matches(name) == keep for matches, keep in self.patterns)
-        )
+        return all(check(row) for check in self.checks)
 
 
 def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool) -> Plan:
@@ -110,17 +102,15 @@ def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool
     found = (*typed.wanted, *typed.unwanted, *typed.terms, *typed.patterns)
     if not found and not typed.empty:
         conditions.append(_keys([NOTHING]))  # no words in what was typed: nothing, not everything
-    patterns = tuple((compiled(pattern), keep) for pattern, keep in typed.patterns)
+    patterns = [_pattern(pattern, keep) for pattern, keep in typed.patterns]
     match = _expression(typed, conditions, without)
     seen = repr((match, every, typed.patterns))
     return Plan(
         match=match,
         words=typed.wanted,
         named=_named(typed, match),
-        filters=every,
-        patterns=patterns,
+        checks=(*_comparisons(every), *patterns),
         mark=hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest()[:12],
-        checks=bool(patterns) or _compares(every),
     )
 
 
@@ -238,12 +228,29 @@ def _keys(marks: Iterable[str]) -> str:
     return f"keys : ({alternatives or NOTHING})"
 
 
-def _compares(filters: Filters) -> bool:
-    limits = (filters.min_samples, filters.max_samples, filters.min_size, filters.max_size)
-    return filters.since is not None or any(limit is not None for limit in limits)
+def _comparisons(filters: Filters) -> Iterator[Callable[[Row], bool]]:
+    """What is compared with each match, of an id, a name, a moment, samples and bytes."""
+    since = filters.since
+    if since is not None:
+        yield lambda row: row[2] >= since
+    if filters.min_samples is not None or filters.max_samples is not None:
+        yield _within(lambda row: row[3], filters.min_samples, filters.max_samples)
+    if filters.min_size is not None or filters.max_size is not None:
+        yield _within(lambda row: row[4], filters.min_size, filters.max_size)
 
 
-def _within(number: int | None, least: int | None, most: int | None) -> bool:
-    if least is None and most is None:
-        return True
-    return number is not None and (least or 0) <= number and (most is None or number <= most)
+def _within(
+    number_of: Callable[[Row], int | None], least: int | None, most: int | None
+) -> Callable[[Row], bool]:
+    low, high = least or 0, MAX_INTEGER if most is None else most
+
+    def check(row: Row) -> bool:
+        number = number_of(row)
+        return number is not None and low <= number <= high
+
+    return check
+
+
+def _pattern(pattern: str, keep: bool) -> Callable[[Row], bool]:
+    matches = compiled(pattern)
+    return lambda row: matches(row[1]) == keep

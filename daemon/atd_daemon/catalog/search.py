@@ -36,7 +36,7 @@ from atd_daemon.catalog.query import Filters, Plan, Row, may_be_typing, planned
 
 CANDIDATES: Final = 2000
 NAMED: Final = 500
-LOOKED: Final = 10_000
+LOOKED: Final = 5_000
 FACETED: Final = 2000
 MAX_LIMIT: Final = 100
 MAX_FACET_VALUES: Final = 20
