@@ -1,7 +1,9 @@
 """Undoing the operations of a commit: from the tree after them to the root of the tree before.
 
-A host sends the nodes of the new tree that its operations touched. They are read into one line, in
-key order; what was not sent, or is not needed, stays folded up::
+A host sends the nodes of the new tree that its operations touched. Most of these differ from those
+of the old tree in a link only: in them the link is put back, from below upwards. Where keys come or
+go, the subtree is read into one line, in key order; what was not sent, or is not needed, stays
+folded up::
 
     line     a/1   a/2  [ subtree ]  b/1   b/4  [ subtree ]  c/9
                                      └── undo "create b/4", "delete b/2" ──┐
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Final, NoReturn, TypeAlias
 
 from atd.errors import FrameRefused
@@ -34,6 +37,11 @@ __all__ = ["EMPTY_ROOT", "invert"]
 
 EMPTY_ROOT: Final = Cid.of(write_node(Node(-1, [], [], [b""])))
 """The root of the tree without records."""
+
+_PREFIX: Final = b"\x01\x71\x12\x20"
+
+_Undo: TypeAlias = tuple[bytes, Op]
+"""An operation after its path."""
 
 _Piece: TypeAlias = tuple[bytes, bytes, int]
 """A key, its record and its height; or, with an empty key, a subtree that is not opened and its
@@ -56,34 +64,96 @@ def invert(blocks: Mapping[Cid, bytes], root: Cid, ops: Sequence[Op]) -> Cid:
     """
     if not ops:
         return root
-    targets = sorted(op.path.encode() for op in ops)
-    line = _unfold(getter(blocks), root, targets)
-    return Cid(_fold(_undo(line, ops)))
+    found = _before(getter(blocks), (root.bytes, None, b"", None), _sorted(ops))
+    return Cid(found) if found else EMPTY_ROOT
 
 
-def _unfold(get: Get, root: Cid, targets: Sequence[bytes]) -> list[_Piece]:
-    """The tree as a line; opened are the nodes in which, or beside which, a target lies."""
-    line: list[_Piece] = []
-    todo: list[Place | _Piece] = [(root.bytes, None, b"", None)]
-    while todo:
-        item = todo.pop()
-        if len(item) == 3:
-            line.append(item)
+def _sorted(ops: Sequence[Op]) -> list[_Undo]:
+    return sorted((op.path.encode(), op) for op in ops)  # paths differ: no two ops are compared
+
+
+def _before(get: Get, place: Place, undo: list[_Undo]) -> bytes:
+    """The CID of the subtree at ``place`` before the operations, which are all inside; b"" if there
+    was none."""
+    block = get(place[0])
+    if block is None:
+        _incomplete(f"tree node {Cid(place[0])} is missing")
+    node = placed(recall_node(block), block, place)
+    level = node.height if place[1] is None else place[1]
+    keys, values, trees = node.keys, node.values, node.trees
+    below: dict[int, list[_Undo]] = {}
+    for one in undo:
+        key, op = one
+        index = bisect_left(keys, key)
+        if index < len(keys) and keys[index] == key:
+            if op.action != "update":
+                return _rebuilt(get, place, level, undo)
+            if values is node.values:
+                values = values.copy()
+            values[index] = _old_value(op, values[index])
+        elif not trees[index] or (op.action == "delete" and height(key) >= level):
+            return _rebuilt(get, place, level, undo)
+        else:
+            below.setdefault(index, []).append(one)
+    links = trees.copy() if below else trees
+    for index, inside in below.items():
+        links[index] = _before(get, gap(node, place, index), inside)
+    return _relinked(block, node, level, values, links)
+
+
+def _relinked(
+    block: bytes, node: Node, level: int, values: list[bytes], trees: list[bytes]
+) -> bytes:
+    """The CID of ``node`` with other values and subtrees; b"" if nothing is left of it."""
+    if not node.keys and not trees[0]:
+        return b""
+    result = block
+    for before, after in ((node.trees, trees), (node.values, values)):
+        if before is after:
             continue
-        cid, level, above, below = item
+        for old, new in zip(before, after, strict=True):
+            if old == new:
+                continue
+            # A CID is put in the place of another where there is but one such place.
+            if not new or result.count(old) != 1:
+                return _named(write_node(Node(level, node.keys, values, trees)))
+            result = result.replace(old, new)
+    return _named(result)
+
+
+def _rebuilt(get: Get, place: Place, level: int, undo: list[_Undo]) -> bytes:
+    """`_before` by way of the line: keys came or went."""
+    line = _undone(_unfold(get, place, [key for key, _ in undo]), undo)
+    if place[1] is not None:
+        return _fold(line, level)
+    if not line:
+        return b""
+    top = max(line, key=_level)
+    if not top[0]:
+        _incomplete(f"tree node {Cid(top[1])} is missing")
+    return _fold(line, top[2])
+
+
+def _unfold(get: Get, place: Place, targets: Sequence[bytes]) -> list[_Piece]:
+    """The subtree as a line; opened are the nodes in which, or beside which, a target lies."""
+    line: list[_Piece] = []
+
+    def unfold(place: Place) -> None:
+        cid, level, above, below = place
         block = get(cid) if level is None or _reached(targets, above, below) else None
         if block is None:
-            if level is None:
-                _incomplete(f"tree node {Cid(cid)}, the root, is missing")
-            line.append((b"", cid, level))
-            continue
-        node = placed(recall_node(block), block, item)
-        keys, values, trees = node.keys, node.values, node.trees
-        for index in range(len(keys), -1, -1):
+            line.append((b"", cid, -1 if level is None else level))
+            return
+        node = placed(recall_node(block), block, place)
+        trees, here = node.trees, node.height
+        if trees[0]:
+            unfold(gap(node, place, 0))
+        for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True), 1):
+            line.append((key, value, here))
             if trees[index]:
-                todo.append(gap(node, item, index))
-            if index:
-                todo.append((keys[index - 1], values[index - 1], node.height))
+                unfold(gap(node, place, index))
+
+    unfold(place)
     return line
 
 
@@ -94,27 +164,25 @@ def _reached(targets: Sequence[bytes], above: bytes, below: bytes | None) -> boo
     return index < len(targets) and (below is None or targets[index] <= below)
 
 
-def _undo(line: list[_Piece], ops: Iterable[Op]) -> list[_Piece]:
-    """The line as it was before ``ops``."""
+def _undone(line: list[_Piece], undo: Iterable[_Undo]) -> list[_Piece]:
+    """The line as it was before the operations."""
     places = [at for at, piece in enumerate(line) if piece[0]]
     keys = [line[at][0] for at in places]
     changed: dict[int, _Piece | None] = {}
     added: dict[int, list[_Piece]] = {}
-    for op in ops:
-        key = op.path.encode()
+    for key, op in undo:
         index = bisect_left(keys, key)
         if op.action == "delete":
             at = _free_place(op, keys, places, index, len(line))
-            added.setdefault(at, []).append((key, _before(op), height(key)))
+            added.setdefault(at, []).append((key, _prev(op), height(key)))
             continue
         if index == len(keys) or keys[index] != key:
             _free_place(op, keys, places, index, len(line))
             _failed(op, "the tree has no such key")
         at = places[index]
         _, found, level = line[at]
-        if op.cid is None or found != op.cid.bytes:
-            _failed(op, f"the tree has the record {Cid(found)}")
-        changed[at] = (key, _before(op), level) if op.action == "update" else None
+        before = _old_value(op, found)
+        changed[at] = (key, before, level) if op.action == "update" else None
     return _changed(line, changed, added)
 
 
@@ -146,33 +214,44 @@ def _free_place(op: Op, keys: list[bytes], places: list[int], index: int, end: i
     return after
 
 
-def _fold(line: list[_Piece]) -> bytes:
-    """The root of the tree that ``line`` is: its CID."""
-    if not line:
-        return EMPTY_ROOT.bytes
-    heights = [level for _, _, level in line]
+def _fold(line: list[_Piece], level: int) -> bytes:
+    """The CID of the subtree at ``level`` that ``line`` is; b"" if it is empty."""
+    heights = [piece[2] for piece in line]
 
     def node(start: int, stop: int, level: int) -> bytes:
         """The CID of the node at ``level`` over ``line[start:stop]``."""
+        if start == stop:
+            return b""
         here = [at for at in range(start, stop) if heights[at] == level]
         keys = [line[at][0] for at in here]
         if b"" in keys:
-            if stop - start == 1 and level < top:
+            if stop - start == 1:
                 return line[start][1]
             _incomplete(f"tree node {Cid(line[here[keys.index(b'')]][1])} is missing")
         starts, stops = [start, *(at + 1 for at in here)], [*here, stop]
-        trees = [
-            node(first, last, level - 1) if first < last else b""
-            for first, last in zip(starts, stops, strict=True)
-        ]
+        trees = [node(first, last, level - 1) for first, last in zip(starts, stops, strict=True)]
         values = [line[at][1] for at in here]
-        return Cid.of(write_node(Node(level, keys, values, trees))).bytes
+        return _named(write_node(Node(level, keys, values, trees)))
 
-    top = max(heights)
-    return node(0, len(line), top)
+    return node(0, len(line), level)
 
 
-def _before(op: Op) -> bytes:
+def _named(block: bytes) -> bytes:
+    return _PREFIX + sha256(block).digest()
+
+
+def _level(piece: _Piece) -> int:
+    return piece[2]
+
+
+def _old_value(op: Op, found: bytes) -> bytes:
+    """What was under the key of a create or update, which must have ``found`` now."""
+    if op.cid is None or found != op.cid.bytes:
+        _failed(op, f"the tree has the record {Cid(found)}")
+    return _prev(op)
+
+
+def _prev(op: Op) -> bytes:
     if op.prev is None and op.action != "create":
         raise FrameRefused(
             f"the {op.action} of {quote(op.path)} does not say what was there before",
