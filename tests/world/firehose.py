@@ -52,7 +52,14 @@ class Firehose:
         self.listeners = 0
         self._silent = False
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._reached: dict[asyncio.Event, int] = {}
         self._cut = 0
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether every listener has processed every event."""
+        reached = [self._reached.get(listener) for listener in self._waiting]
+        return all(seq == self.newest for seq in reached)
 
     # --- what happened ---------------------------------------------------------------------------
 
@@ -140,12 +147,14 @@ class Firehose:
                     seq = event.seq
                     yield event.frame
                     self._check(cut)
+                self._reached[news] = seq  # whoever asks for more has processed what it got
                 if seq == self.newest:
                     await news.wait()
                 self._check(cut)
         finally:
             self.listeners -= 1
             del self._waiting[news]
+            self._reached.pop(news, None)
 
     def _check(self, cut: int) -> None:
         if self._cut != cut:

@@ -126,6 +126,11 @@ class World:
             self.serve(self._pdses[name].url, self._pdses[name])
         return self._pdses[name]
 
+    @property
+    def pdses(self) -> list[Pds]:
+        """Every PDS that was made."""
+        return list(self._pdses.values())
+
     def account(self, handle: str = "alice.test", pds: str = "pds1", **values: Any) -> Account:
         """An account on a PDS, with its handle in DNS."""
         return self.pds(pds).account(handle, **values)
