@@ -11,7 +11,7 @@ from atd.dataset.dataset import Dataset
 from atd.dataset.flow import Flow
 from atd.dataset.outside import url_source
 from atd.dataset.selection import Selection
-from atd.dataset.source import ShardSource, folder_source, release_source
+from atd.dataset.source import OnProgress, ShardSource, folder_source, release_source
 from atd.dataset.typed import Ref, TypedDataset
 from atd.errors import LocalError
 from atd.locks import pinned_answer
@@ -33,6 +33,7 @@ def load(
     refresh: bool = False,
     lock: str | Path | None = None,
     connection: Connection | None = None,
+    on_progress: OnProgress | None = None,
 ) -> TypedDataset[T, B]: ...
 @overload
 def load(
@@ -44,6 +45,7 @@ def load(
     refresh: bool = False,
     lock: str | Path | None = None,
     connection: Connection | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Dataset[Row]: ...
 @overload
 def load(
@@ -55,6 +57,7 @@ def load(
     refresh: bool = False,
     lock: str | Path | None = None,
     connection: Connection | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Dataset[T]: ...
 def load(
     ref: str | Ref[Any, Any],
@@ -65,6 +68,7 @@ def load(
     refresh: bool = False,
     lock: str | Path | None = None,
     connection: Connection | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Dataset[Any]:
     """Open a data set: every record proved now, every shard before its first byte is read.
 
@@ -72,7 +76,7 @@ def load(
         ref: ``@handle/name``, ``handle/name``, ``did:…/name`` or ``at://…``, with ``@version`` and
             ``:split``; a folder made by ``atd pack``; or shards outside any catalogue, as an
             ``http(s)://`` or ``s3://`` address (of ``atd.json``'s folder, or of tar files with
-            ``{000..009}``), which are fetched now and proved only where an ``atd.json`` says how;
+            ``{000..009}``, which are fetched now), proved only where an ``atd.json`` says how;
             or a typed `Ref` of any of these, which brings the class to read samples as.
         split: which split; all of them, one after the other, where it is None.
         schema: a class to read samples as; rows where it is None.
@@ -81,6 +85,9 @@ def load(
             The newest release is asked for in any case.
         lock: a lockfile (`atd.lock`): load what it pins, and nothing else; offline too.
         connection: the daemon to ask; the one that the environment names where it is None.
+        on_progress: called while a published release is read, in whichever thread waits for a
+            shard, with a mapping: ``name`` of the shard, ``done`` of its ``total`` bytes, and
+            ``shards`` of ``shardsTotal`` that are there. Not in loader workers.
 
     Raises:
         SchemaMismatch: the class cannot read what is published.
@@ -102,7 +109,7 @@ def load(
             answer = daemon.call(api.GET_RELEASE, question)
         else:
             answer = pinned_answer(lock, place, question, daemon)
-        source = release_source(answer, wanted, daemon)
+        source = release_source(answer, wanted, daemon, on_progress)
     elif lock is not None:
         raise LocalError(f"a lockfile pins published data sets, not {place}")
     elif isinstance(place, FolderRef):

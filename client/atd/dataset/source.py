@@ -105,17 +105,47 @@ class ShardSource(ABC):
         return found.path
 
 
+class Progress:
+    """Tells ``on_progress`` how far the shards of a source are, in the thread that waits for one.
+
+    Each time it is given ``name`` of a shard, ``done`` of its ``total`` bytes, and ``shards`` of
+    ``shardsTotal`` that are there already.
+    """
+
+    def __init__(self, on_progress: OnProgress, shards: int) -> None:
+        self._tell = on_progress
+        self._total = shards
+        self._there: set[int] = set()
+
+    def tell(self, shard: Shard, done: int) -> None:
+        """``done`` bytes of ``shard`` are fetched."""
+        self._tell(
+            {
+                "name": shard.name,
+                "done": done,
+                "total": shard.size,
+                "shards": len(self._there),
+                "shardsTotal": self._total,
+            }
+        )
+
+    def there(self, number: int, shard: Shard) -> None:
+        """Shard ``number`` is there, whole and verified."""
+        self._there.add(number)
+        self.tell(shard, shard.size)
+
+
 @dataclass(frozen=True)
 class ReleaseSource(ShardSource):
     """A published release: the daemon proved its records, and hands out verified files.
 
-    ``on_progress`` hears of shards that are fetched; it stays in the process that gave it.
+    ``progress`` is told how far each shard is; it stays in the process that gave it.
     """
 
     uri: str
     proof: Mapping[str, Any] = field(compare=False, repr=False)
     connection: Connection = field(compare=False, repr=False)
-    on_progress: OnProgress | None = field(default=None, compare=False, repr=False)
+    progress: Progress | None = field(default=None, compare=False, repr=False)
 
     def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file in the daemon's store; it fetches and verifies a shard it does not have."""
@@ -140,12 +170,13 @@ class ReleaseSource(ShardSource):
         if suspect:
             question["suspect"] = True
         try:
-            if self.on_progress is None:
+            if self.progress is None:
                 return Path(self.connection.call(api.LOCATE_SHARD, input=question)["path"])
             for event in self.connection.stream(api.FETCH_SHARD, question):
                 if "result" in event:
+                    self.progress.there(number, shard)
                     return Path(event["result"]["path"])
-                self.on_progress({**event["progress"], "name": shard.name})
+                self.progress.tell(shard, event["progress"]["done"])
         except AtdError as error:
             _name(shard, error)
             raise
@@ -153,7 +184,7 @@ class ReleaseSource(ShardSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return _release_again, ({**values, "on_progress": None},)
+        return _release_again, ({**values, "progress": None},)
 
 
 def _release_again(values: Mapping[str, Any]) -> ReleaseSource:
@@ -235,17 +266,18 @@ def release_source(
     name = answer["name"]
     what = f"@{answer['handle']}/{name}" if "handle" in answer else f"{answer['did']}/{name}"
     chosen = choose_splits(lists, split, what)
+    shards = tuple(shard for one in chosen for shard in lists[one])
     return ReleaseSource(
         what=f"{what}@{answer['version']}",
         version=answer["cid"],
         schema=Schema.from_value(answer["schema"]["fields"]),
         layout=Layout.from_value(answer["layout"]),
-        shards=tuple(shard for one in chosen for shard in lists[one]),
+        shards=shards,
         splits=chosen,
         uri=answer["uri"],
         proof=answer["proof"],
         connection=connection,
-        on_progress=on_progress,
+        progress=None if on_progress is None else Progress(on_progress, len(shards)),
     )
 
 
