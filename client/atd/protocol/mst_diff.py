@@ -82,49 +82,58 @@ def _before(get: Get, place: Place, undo: list[_Undo]) -> bytes:
     level = node.height if place[1] is None else place[1]
     keys, values, trees = node.keys, node.values, node.trees
     below: dict[int, list[_Undo]] = {}
+    values_before: dict[int, bytes] = {}
     for one in undo:
         key, op = one
         index = bisect_left(keys, key)
         if index < len(keys) and keys[index] == key:
             if op.action != "update":
-                return _rebuilt(get, place, level, undo)
-            if values is node.values:
-                values = values.copy()
-            values[index] = _old_value(op, values[index])
+                return _rebuilt(get, place, node, undo)
+            values_before[index] = _old_value(op, values[index])
         elif not trees[index] or (op.action == "delete" and height(key) >= level):
-            return _rebuilt(get, place, level, undo)
+            return _rebuilt(get, place, node, undo)
         else:
             below.setdefault(index, []).append(one)
-    links = trees.copy() if below else trees
-    for index, inside in below.items():
-        links[index] = _before(get, gap(node, place, index), inside)
-    return _relinked(block, node, level, values, links)
+    trees_before = {
+        index: _before(get, gap(node, place, index), inside) for index, inside in below.items()
+    }
+    return _relinked(block, node, level, values_before, trees_before)
 
 
 def _relinked(
-    block: bytes, node: Node, level: int, values: list[bytes], trees: list[bytes]
+    block: bytes, node: Node, level: int, values: dict[int, bytes], trees: dict[int, bytes]
 ) -> bytes:
     """The CID of ``node`` with other values and subtrees; b"" if nothing is left of it."""
     if not node.keys and not trees[0]:
         return b""
     result = block
-    for before, after in ((node.trees, trees), (node.values, values)):
-        if before is after:
-            continue
-        for old, new in zip(before, after, strict=True):
-            if old == new:
-                continue
+    for links, changed in ((node.trees, trees), (node.values, values)):
+        for index, new in changed.items():
             # A CID is put in the place of another where there is but one such place.
-            if not new or result.count(old) != 1:
-                return _named(write_node(Node(level, node.keys, values, trees)))
-            result = result.replace(old, new)
+            if not new or result.count(links[index]) != 1:
+                return _named(
+                    write_node(
+                        Node(level, node.keys, _put(node.values, values), _put(node.trees, trees))
+                    )
+                )
+            result = result.replace(links[index], new)
     return _named(result)
 
 
-def _rebuilt(get: Get, place: Place, level: int, undo: list[_Undo]) -> bytes:
+def _put(links: list[bytes], changed: dict[int, bytes]) -> list[bytes]:
+    return [changed.get(index, link) for index, link in enumerate(links)]
+
+
+def _rebuilt(get: Get, place: Place, node: Node, undo: list[_Undo]) -> bytes:
     """`_before` by way of the line: keys came or went."""
+    level = place[1]
+    if level == 0:  # most keys are down here, where there is nothing to unfold
+        line = _undone([(*pair, 0) for pair in zip(node.keys, node.values, strict=True)], undo)
+        keys, values = [piece[0] for piece in line], [piece[1] for piece in line]
+        trees = [b""] * (len(line) + 1)
+        return _named(write_node(Node(0, keys, values, trees))) if line else b""
     line = _undone(_unfold(get, place, [key for key, _ in undo]), undo)
-    if place[1] is not None:
+    if level is not None:
         return _fold(line, level)
     if not line:
         return b""
