@@ -62,6 +62,7 @@ class Endpoint:
 
 
 GET_STATUS: Final = Endpoint("network.atd.daemon.getStatus", "query", any_version=True)
+GET_HEALTH: Final = Endpoint("network.atd.daemon.getHealth", "query", any_version=True)
 STOP: Final = Endpoint("network.atd.daemon.stop", "procedure", any_version=True)
 
 LOGIN: Final = Endpoint("network.atd.account.login", "procedure")
@@ -105,6 +106,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     endpoint.nsid: endpoint
     for endpoint in (
         GET_STATUS,
+        GET_HEALTH,
         STOP,
         LOGIN,
         LOGOUT,

@@ -129,6 +129,14 @@ def parse_bytes(value: Any) -> int:
 
 _BYTES: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:([KMGTPkmgtp])?[Bb]?)")
 _BYTES_FORM = "a number of bytes such as 500MB or 2TB"
+
+
+def _log_format(value: Any) -> str:
+    if value not in ("text", "json"):
+        raise ValueError(value)
+    return str(value)
+
+
 _URL_FORM = "an http(s) URL such as https://plc.directory"
 _ADDRESS_FORM = "host:port, such as 127.0.0.1:5353"
 
@@ -147,8 +155,10 @@ KNOBS: Final = (
         "relay", "ATD_RELAY", None, "the URL of a relay, such as https://relay.example", _origin_url
     ),
     Knob("check_every_s", "ATD_CHECK_EVERY_S", 900, "seconds, from 10 to 604800", _seconds),
+    Knob("fresh_within_s", "ATD_FRESH_WITHIN_S", None, "seconds, from 10 to 604800", _seconds),
     Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, _URL_FORM, _origin_url),
     Knob("cache_quota", "ATD_CACHE_QUOTA", None, _BYTES_FORM, parse_bytes),
+    Knob("log_format", "ATD_LOG_FORMAT", "text", "text or json", _log_format),
     Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", _ADDRESS_FORM, _host_port),
 )
 
@@ -183,8 +193,10 @@ class Settings:
     offline: bool
     relay: str | None
     check_every_s: int
+    fresh_within_s: int | None
     s3_endpoint: str | None
     cache_quota: int | None
+    log_format: str
     host_listen: str
     home_origin: str = DEFAULT
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,6 @@ import json
 import logging
 import logging.handlers
 import os
-import re
 import secrets
 import signal
 import socket
@@ -35,6 +34,7 @@ from atd.errors import Busy, DaemonAway, DaemonError, StorageFault
 from atd.launch import is_free, log_tail, start_daemon
 from atd.protocol.syntax import spell_datetime
 from atd.settings import Settings
+from atd_daemon.logs import FLOOD, FORMATTERS
 
 STOP_TIMEOUT_S: Final = 10.0
 LOOK_S: Final = 0.2
@@ -42,12 +42,6 @@ MAX_LOG_BYTES: Final = 5 * 1024 * 1024
 KEPT_LOGS: Final = 3
 BACKLOG: Final = 128
 LOOPBACK: Final = "127.0.0.1"
-
-_SECRET: Final = re.compile(
-    r"(?i)\bbearer\s+\S+"
-    r"|(?:password|jwt|token|secret)[\"']?\s*[:=]\s*[\"']?[^\s\"',}]+"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"
-)
 
 
 # ---- being the daemon
@@ -188,19 +182,6 @@ def write_private(path: Path, text: str) -> None:
         raise StorageFault(f"cannot write {path}: {error.strerror}") from None
 
 
-class PlainFormatter(logging.Formatter):
-    """One line per line: control characters made visible, what looks like a secret left out."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as text; a traceback keeps its lines."""
-        lines = _SECRET.sub("[secret]", super().format(record)).split("\n")
-        if record.exc_info is None:
-            lines = ["\\n".join(lines)]
-        return "\n".join(
-            "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines
-        )
-
-
 def keep_log(settings: Settings, screen: TextIO | None = None) -> logging.Handler:
     """Send the log of this process to ``daemon.log``, and to ``screen`` where one is given.
 
@@ -216,12 +197,13 @@ def keep_log(settings: Settings, screen: TextIO | None = None) -> logging.Handle
         )
     except OSError as error:
         raise StorageFault(f"cannot write the log {settings.log_file}: {error.strerror}") from None
-    formatter = PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    formatter = FORMATTERS[settings.log_format]()
     handlers: list[logging.Handler] = [handler]
     if screen is not None:
         handlers.append(logging.StreamHandler(screen))
     for each in handlers:
         each.setFormatter(formatter)
+        each.addFilter(FLOOD)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     return handler
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from atd.settings import Settings, split_host_port
 from atd_daemon.catalog import Catalog
 from atd_daemon.config import Config
+from atd_daemon.health import HealthWatch, Pulse
 from atd_daemon.host.host import Host
 from atd_daemon.host.listener import HostListener
 from atd_daemon.network.account import Accounts
@@ -63,6 +64,7 @@ class Services:
     bundler: Bundler
     publishing: Publishing
     host: HostListener
+    health: HealthWatch
     clock: Clock
     started_at: datetime
     tcp: str | None = None
@@ -157,10 +159,35 @@ async def wired(
             bundler=Bundler(directory, resolver, catalog, clock),
             publishing=publishing,
             host=listener,
+            health=_watch(catalog, follower, listener, config, settings, clock, stack),
             clock=clock,
             started_at=started_at,
             tcp=tcp,
         )
+
+
+def _watch(
+    catalog: Catalog,
+    follower: Follower,
+    listener: HostListener,
+    config: Config,
+    settings: Settings,
+    clock: Clock,
+    stack: contextlib.AsyncExitStack,
+) -> HealthWatch:
+    """What says how the daemon is; its pulse is measured until ``stack`` unwinds."""
+    pulse = Pulse()
+    beating = asyncio.create_task(pulse.run())
+    stack.callback(beating.cancel)
+
+    def troubles() -> Iterator[str]:
+        yield from (f"following has stopped at {what}" for what in sorted(follower.stopped))
+        if listener.problem is not None:
+            yield f"the embedded host: {listener.problem}"
+
+    within_s = settings.fresh_within_s or 2 * settings.check_every_s
+    folders = [("index", config.state_dir), ("store", config.cache_dir)]
+    return HealthWatch(catalog, pulse, folders, troubles, clock, within_s=within_s)
 
 
 async def _ended(keeping: asyncio.Task[None], cache: Cache) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from atd import api
 from atd.cli import output
 from atd.cli.options import JsonOption
 from atd.cli.words import examples
+from atd.connection import Connection
 from atd.errors import DaemonAway
 from atd.settings import Settings
 
@@ -79,7 +82,8 @@ def status(json: JsonOption = False) -> None:
             f"no daemon is running for {settings.state_dir}",
             next_step="start it with: atd daemon start (other commands do so by themselves)",
         )
-    _show(found, json)
+    health = Connection(settings, start=False).call(api.GET_HEALTH)
+    _show({**found, "health": health}, json)
 
 
 @app.command("logs")
@@ -118,5 +122,17 @@ def _show(status: Any, json: bool) -> None:
                 f"in {store['path']}",
             ),
             ("host", f"{host['domain']} at {host['listen']}" if host else None),
+            *_health(status.get("health", {})),
         ]
     )
+
+
+def _health(health: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A line for each of the three answers, and one for each publisher that is not fresh."""
+    for check in ("live", "ready", "fresh"):
+        if check in health:
+            verdict = health[check]
+            words = [*verdict["reasons"], *verdict["notes"]]
+            yield check, "; ".join(["yes" if verdict["ok"] else "NO", *words])
+    for one in health.get("stale", ()):
+        yield "stale", f"{one.get('handle') or one['did']}: {one['state']}, {one['reason']}"

@@ -20,7 +20,7 @@ from atd.errors import AtdError, DaemonMismatch
 from atd.protocol.syntax import quote
 from atd_daemon.network.fetch import offline_now
 from atd_daemon.server.doors import Door, RefusedError
-from atd_daemon.server.handlers import ANSWERS, FILES, STREAMS
+from atd_daemon.server.handlers import ANSWERS, FILES, STREAMS, health
 from atd_daemon.server.inputs import MAX_BODY_BYTES, read_input
 from atd_daemon.server.streams import error_body, stream
 from atd_daemon.services import Services
@@ -43,6 +43,8 @@ def create_app(services: Services, door: Door) -> web.Application:
     app[SERVICES] = services
     app[DOOR] = door
     app.router.add_route("*", api.PREFIX + "{nsid}", _dispatch)
+    app.router.add_get("/health/{check:live|ready|fresh}", _health)
+    app.router.add_get("/metrics", _metrics)
     app.on_response_prepare.append(_sign)
     return app
 
@@ -77,6 +79,14 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         )
     except Exception as error:
         return web.json_response(error_body(error), status=500)
+
+
+async def _health(request: web.Request) -> web.StreamResponse:
+    return await health.plain(request.app[SERVICES], request.match_info["check"])
+
+
+async def _metrics(request: web.Request) -> web.StreamResponse:
+    return await health.metrics_page(request.app[SERVICES])
 
 
 async def _dispatch(request: web.Request) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from atd_daemon.server.handlers import (
     catalog,
     daemon,
     following,
+    health,
     host,
     proofs,
     publishing,
@@ -33,6 +34,7 @@ File = Callable[[Services, Input, web.Request], Awaitable[web.StreamResponse]]
 
 ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.GET_STATUS: daemon.get_status,
+    api.GET_HEALTH: health.get_health,
     api.STOP: daemon.stop,
     api.LOGIN: accounts.login,
     api.LOGOUT: accounts.logout,

@@ -96,6 +96,8 @@ class Follower:
         self._intake.identify = self._tender.known
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = False
+        self.stopped: set[str] = set()
+        """Tasks that a defect ended, which nothing starts again; empty while all is well."""
         # Tasks outlive whoever asked for them, and must not inherit that caller's ATD_OFFLINE.
         self._context = contextvars.copy_context()
 
@@ -298,6 +300,7 @@ class Follower:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
             if error is not None:
+                self.stopped.add(what)
                 _log.error("following stopped at %s", what, exc_info=error)
 
         return done
