@@ -201,6 +201,8 @@ class Following:
             if not forget:
                 db.execute("DELETE FROM rejects WHERE did = ?", (did,))
                 return gone
+            ours = "(SELECT uri FROM records WHERE did = ?)"
+            db.execute(f"DELETE FROM schemas WHERE uri IN {ours}", (did,))  # noqa: S608 - our names
             for table in _FORGOTTEN:
                 db.execute(f"DELETE FROM {table} WHERE did = ?", (did,))  # noqa: S608 - our names
             db.execute(

@@ -83,12 +83,16 @@ class Intake:
             if repo.state is State.UNREACHABLE:
                 self._board.need(repo, Need.RESYNC, self._board.time.chance())
             elif not replays:
-                self._board.need(repo, Need.CHECK)
+                self._missed(repo)
 
     async def outdated(self, stream: Stream) -> None:
         """See `stream.Sink.outdated`."""
         for repo in self._of(stream):
-            self._board.need(repo, Need.CHECK)
+            self._missed(repo)
+
+    def _missed(self, repo: Repo) -> None:
+        repo.missed = True
+        self._board.need(repo, Need.CHECK)
 
     def _of(self, stream: Stream) -> list[Repo]:
         known = self._board.repos

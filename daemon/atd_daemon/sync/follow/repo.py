@@ -59,10 +59,11 @@ class Held:
 class Repo:
     """One followed publisher.
 
-    ``behind`` is a revision that its PDS showed and that we do not have yet; ``failures`` counts
-    resyncs in a row that failed or had to be done again; ``synced_at`` is when the last one that
-    did not was done. ``claims`` are what unsigned messages said and its source has not confirmed:
-    whether the account is active, and the handle.
+    ``behind`` is a revision that its PDS showed and that we do not have yet; ``missed`` says that
+    events about it may have gone by unheard, by nobody's fault; ``failures`` counts resyncs in a
+    row that failed or had to be done again, ``synced_at`` is when the last one that did not was
+    done. ``claimed_active`` and ``claimed_handle`` are what unsigned messages said and its source
+    has not confirmed.
     """
 
     did: Did
@@ -74,6 +75,7 @@ class Repo:
     held: deque[Held] = field(default_factory=deque)
     held_bytes: int = 0
     behind: Tid | None = None
+    missed: bool = False
     failures: int = 0
     synced_at: float | None = None
     claimed_active: tuple[str, bool] | None = None

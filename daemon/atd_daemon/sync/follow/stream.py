@@ -75,7 +75,7 @@ class Stream:
     """The events of the host at ``origin``.
 
     ``told`` is, for this connection, the newest proved commit of each repository; ``since`` is when
-    it was connected, None while it is not.
+    it was connected, None while it is not; ``waits`` says that it will try again later.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Stream:
         self.told: dict[Did, Told] = {}
         self.since: float | None = None
         self.error: AtdError | None = None
+        self.waits = False
         self.task: asyncio.Task[None] | None = None
         self._source = source
         self._board = board
@@ -145,7 +146,9 @@ class Stream:
             if isinstance(error, Offline):
                 wait_s = HOST.longest_s
             failures += 1
+            self.waits = True
             await self._board.time.sleep(wait_s)
+            self.waits = False
 
     async def _connection(self) -> AtdError:
         """Read one connection to its end; why it ended."""
@@ -172,6 +175,8 @@ class Stream:
             if isinstance(error, FrameRefused):
                 self._refuse(error)
             return error
+        finally:
+            self.since = None
         return Unreachable(f"{origin} ended its event stream")
 
     def _drop_held(self) -> None:
@@ -185,7 +190,7 @@ class Stream:
         """The connection is gone."""
         await self.save()
         now, board = self._board.time.now(), self._board
-        self.since, self.error = None, error
+        self.error = error
         await board.in_thread(lambda: board.store.host_failed(self.origin, error, now=now))
         board.changed()
 

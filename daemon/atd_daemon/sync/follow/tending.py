@@ -252,6 +252,7 @@ class Tender:
         board, head, now = self._board, repo.head, self._board.time.now()
         if head is None or repo.state is not State.SYNCHRONIZED:
             return  # it changed while the PDS was asked
+        missed, repo.missed = repo.missed, False
         if head.commit == commit:
             repo.behind, repo.error = None, None
             await board.in_thread(lambda: board.store.checked(repo.did, now=now))
@@ -263,6 +264,8 @@ class Tender:
             )
             reason = Reject.STALE_REV if rev < head.rev else Reject.EQUIVOCATION
             board.reject(repo.did, repo.host or "", reason, what)
+            await board.gap(repo, 0.0)
+        elif missed:
             await board.gap(repo, 0.0)
         elif repo.behind is not None and head.rev < repo.behind:
             what = f"{repo.host} shows rev {rev} of {repo.did}, and its stream did not tell it"
