@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         verify,
     )
     from atd.shards.batch import Batch, Ragged
-    from atd.shards.media import Image
+    from atd.shards.media import Audio, Image
 
 _ROOMS = {
     "atd.connection": ("Connection",),
@@ -76,13 +76,14 @@ _ROOMS = {
         "verify",
     ),
     "atd.shards.batch": ("Batch", "Ragged"),
-    "atd.shards.media": ("Image",),
+    "atd.shards.media": ("Audio", "Image"),
 }
 _HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names}
 _HOMES["pack"] = ("atd.publishing", "pack_folder")
 
 __all__ = [
     "About",
+    "Audio",
     "Batch",
     "Columns",
     "Connection",

@@ -3,7 +3,7 @@
 Run by ``make fuzz``. Each target runs in a process of its own, guided by the coverage of our code,
 from its seeds, its vectors and what earlier runs thought worth keeping (``.fuzz/corpus``). An input
 that makes one fail is left in ``.fuzz/found`` and its traceback is shown; once what it found is
-mended it belongs into ``vectors/TARGET``, where every run of the tests plays it.
+mended it belongs into ``vectors/TARGET``, in hex, where every run of the tests plays it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["atd"], enable_loader_override=False):
-    from fuzz.targets import TARGETS
+    from fuzz.targets import TARGETS, found
 
-HERE = Path(__file__).parent
-PLACE = HERE.parents[1] / ".fuzz"
+PLACE = Path(__file__).parents[2] / ".fuzz"
 SECONDS = 60
 MAX_BYTES = 16384
 
@@ -34,24 +33,23 @@ def main(words: list[str]) -> int:
 
 def succeeds(name: str, seconds: int) -> bool:
     """Whether a target withstands ``seconds`` of attack, in a process of its own."""
-    corpus, found = PLACE / "corpus" / name, PLACE / "found" / name
+    corpus, faults = PLACE / "corpus" / name, PLACE / "found" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    found.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(TARGETS[name].seeds()):
+    faults.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate((*TARGETS[name].seeds(), *found(name).values())):
         (corpus / f"seed-{number}").write_bytes(seed)
-    vectors = HERE / "vectors" / name
     print(f"== {name}", flush=True)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "fuzz.run", "--one", name),
             *(f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=20"),
-            *("-rss_limit_mb=3000", f"-artifact_prefix={found}/", "-print_final_stats=1"),
-            *(str(corpus), *([str(vectors)] if vectors.is_dir() else [])),
+            *("-rss_limit_mb=3000", f"-artifact_prefix={faults}/", "-print_final_stats=1"),
+            str(corpus),
         ],
         check=False,
     )
-    if not any(found.iterdir()):
-        found.rmdir()
+    if not any(faults.iterdir()):
+        faults.rmdir()
     return done.returncode == 0
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import soundfile
 from PIL import Image as Pillow
 
 from atd.errors import ShardError
@@ -23,7 +24,7 @@ from atd.shards import arrays, documents, tar
 from atd.shards import infer as inference
 from atd.shards.index import MemberIndex
 from atd.shards.layout import default_layout
-from atd.shards.media import Image
+from atd.shards.media import Audio, Image
 from atd.shards.reader import ShardFile
 from atd.shards.unfit import Unfit
 from atd.shards.writer import ShardWriter
@@ -179,6 +180,23 @@ def picture_seeds() -> Iterable[bytes]:
     for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"):
         out = io.BytesIO()
         Pillow.new("RGB", (3, 2), (9, 8, 7)).save(out, form)
+        yield out.getvalue()
+
+
+def sound(data: bytes) -> None:
+    """A sound decodes, or is refused as one."""
+    audio = Audio(data, "s.tar: sample k: field sound")
+    for ask in (lambda: audio.frames, audio.decode):
+        try:
+            ask()
+        except ShardError as error:
+            must_name(error, "s.tar: sample k: field sound: ")
+
+
+def sound_seeds() -> Iterable[bytes]:
+    for form in ("WAV", "WAVEX", "FLAC", "OGG"):
+        out = io.BytesIO()
+        soundfile.write(out, np.zeros((40, 2), np.float32), 8000, format=form)
         yield out.getvalue()
 
 

@@ -5,15 +5,18 @@ promised, or a broken law (read and written again it is the same; the quick way 
 agree). What a reader refuses with its own typed error is no finding.
 
 `TARGETS` is used by ``make fuzz`` (`fuzz.run`), and by `fuzz.test_targets`, which plays all inputs
-that were ever found to be wrong (``vectors/TARGET/``), the seeds, and mutations of them.
+that were ever found to be wrong (``vectors/TARGET/*.hex``), the seeds, and mutations of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from fuzz import protocol, shards
+
+VECTORS = Path(__file__).parent / "vectors"
 
 
 class Target(NamedTuple):
@@ -21,6 +24,14 @@ class Target(NamedTuple):
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterable[bytes]]
+
+
+def found(name: str) -> dict[str, bytes]:
+    """The inputs of a target that were found to be wrong once, by what they are; kept in hex."""
+    return {
+        path.stem: bytes.fromhex(path.read_text("ascii"))
+        for path in sorted((VECTORS / name).glob("*.hex"))
+    }
 
 
 TARGETS: dict[str, Target] = {
@@ -41,4 +52,5 @@ TARGETS: dict[str, Target] = {
     "sidecar": Target(shards.sidecar, shards.sidecar_seeds),
     "infer": Target(shards.infer, shards.infer_seeds),
     "picture": Target(shards.picture, shards.picture_seeds),
+    "sound": Target(shards.sound, shards.sound_seeds),
 }

@@ -6,25 +6,22 @@ broken for plain damage is seen by every run of the tests.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.targets import TARGETS
+from fuzz.targets import TARGETS, VECTORS, found
 
-VECTORS = Path(__file__).parent / "vectors"
-FOUND = sorted(path for path in VECTORS.glob("*/*") if path.is_file())
+FOUND = [(name, what, data) for name in TARGETS for what, data in found(name).items()]
 
 
-@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_what_was_found_once_is_mended(path: Path) -> None:
-    TARGETS[path.parent.name].run(path.read_bytes())
+@pytest.mark.parametrize(("name", "what", "data"), FOUND, ids=[f"{n}-{w}" for n, w, _ in FOUND])
+def test_what_was_found_once_is_mended(name: str, what: str, data: bytes) -> None:
+    TARGETS[name].run(data)
 
 
 def test_every_vector_is_of_a_target() -> None:
-    assert {path.parent.name for path in FOUND} <= set(TARGETS)
+    assert len(list(VECTORS.glob("*/*"))) == len(FOUND)
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -102,6 +102,7 @@ DOORS: dict[str, list[str]] = {
     "coincurve": ["atd.protocol.keys"],
     "numpy": ["atd.schema", "atd.shards", "atd.dataset", "atd.publishing", "atd_daemon.demo"],
     "PIL": ["atd.shards.pillow", "atd_daemon.demo"],
+    "soundfile": ["atd.shards.soundfile_door"],
     "msgpack": ["atd.shards.codec"],
     "webdataset": ["atd.dataset.webdataset_door"],
     "pyarrow": [

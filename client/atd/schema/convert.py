@@ -176,6 +176,8 @@ def _all_known(published: tuple[str, ...], wanted: tuple[str, ...]) -> None:
 def _array(kind: fields.Kind, hint: hints.NumpyArray) -> Convert | None:
     if isinstance(kind, fields.Image):
         return _pixels(kind, hint)
+    if isinstance(kind, fields.Audio):
+        return _sound(kind, hint)
     if not isinstance(kind, fields.Array):
         raise _differs(hint, kind)
     if hint.dtype is not None and not promotes(kind.dtype, hint.dtype):
@@ -233,6 +235,19 @@ def _pixels(kind: fields.Image, hint: hints.NumpyArray) -> Convert:
     _check_dims(decoded, hint)
     check = _shape_check(hint)
     return lambda image: check(image.decode())
+
+
+def _sound(kind: fields.Audio, hint: hints.NumpyArray) -> Convert:
+    """A sound as its samples: float32 (frames, channels)."""
+    if hint.dtype not in (None, "float32"):
+        raise Unreadable(
+            f"expected {describe_hint(hint)}, found {describe(kind)}: samples are float32"
+        )
+    if not hint.dims:
+        return lambda audio: audio.decode()
+    _check_dims(fields.Array("float32", (fields.Dim("frames"), fields.Dim("channels"))), hint)
+    check = _shape_check(hint)
+    return lambda audio: check(audio.decode())
 
 
 def _items(kind: fields.Kind, hint: hints.Items) -> Convert | None:

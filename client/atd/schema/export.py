@@ -165,13 +165,16 @@ class Source:
                 words = {"media_types": kind.media_types or None, "mode": kind.mode}
                 return self.given(f"{self.word('atd')}.Image", kind, **words, size=kind.size)
             case fields.Media():
-                return self.given(self.word("bytes"), kind, media_types=kind.media_types or None)
+                sound = isinstance(kind, fields.Audio)
+                plain = f"{self.word('atd')}.Audio" if sound else self.word("bytes")
+                return self.given(plain, kind, media_types=kind.media_types or None)
         return self.word(_BUILT_IN[type(kind)])
 
     def given(self, plain: str, kind: fields.Kind, **options: Any) -> str:
         """``plain`` alone where it says it all, else with the kind beside it."""
         arguments = _arguments(**options)
-        if not arguments and isinstance(kind, fields.Int | fields.Float | fields.Image):
+        says_it_all = fields.Int | fields.Float | fields.Image | fields.Audio
+        if not arguments and isinstance(kind, says_it_all):
             return plain
         made = f"{self.word('fields')}.{type(kind).__name__}({arguments})"
         return f"{self.word('Annotated')}[{plain}, {made}]"

@@ -12,8 +12,10 @@ np.int32, np.float32 …             int, float of these bits    the same, safel
 datetime                           timestamp                   timestamp
 dict, Mapping, Any                 json                        json, struct; Any: anything
 Literal["a", "b"]                  label                       label, by name
-NDArray[np.uint8], with Shape(…)   array                       array; image, decoded to RGB
+NDArray[np.uint8], with Shape(…)   array                       array; image, decoded to RGB;
+                                                               audio, decoded to float32
 PIL.Image.Image, atd.Image         image                       image
+atd.Audio                          audio                       audio
 list[T], tuple[T, ...]             list                        list
 a dataclass                        struct                      struct
 T | None                           nullable                    nullable or not

@@ -63,6 +63,8 @@ def _array(kind: fields.Kind, hint: hints.NumpyArray) -> fields.Kind:
         width, height = kind.size or (None, None)
         decoded = (fields.Dim(size=height), fields.Dim(size=width), fields.Dim(size=3))
         return fields.Array("uint8", hint.dims or decoded)
+    if isinstance(kind, fields.Audio):
+        return fields.Array("float32", hint.dims or (fields.Dim("frames"), fields.Dim("channels")))
     if isinstance(kind, fields.Array):
         return fields.Array(hint.dtype or kind.dtype, hint.dims or kind.dims)
     return kind

@@ -132,6 +132,8 @@ class _Twins:
                 return self._array("bool_" if kind.dtype == "bool" else kind.dtype)
             case fields.Image():
                 return f"{self._word('atd')}.Image"
+            case fields.Audio():
+                return f"{self._word('atd')}.Audio"
             case fields.Bytes() | fields.Media():
                 return self._word("bytes")
             case fields.Box():

@@ -79,6 +79,12 @@ class Encoder:
         return data
 
 
+def packer() -> Callable[[Any], bytes]:
+    """A function from what is packable already to msgpack, for `atd.shards.encode`."""
+    pack: Callable[[Any], bytes] = msgpack.Packer(use_bin_type=True).pack
+    return pack
+
+
 def pack_value(kind: fields.Kind, plain: Plain) -> bytes:
     """One plain value of ``kind`` as msgpack."""
     convert = _packing(kind)
@@ -129,7 +135,9 @@ def reader(kind: fields.Kind) -> Read:
             return _labels(kind)
         case fields.Image():
             return lambda view, at: _wrapped(media.Image, view, at)
-        case fields.Audio() | fields.Video():
+        case fields.Audio():
+            return lambda view, at: _wrapped(media.Audio, view, at)
+        case fields.Video():
             return lambda view, at: _wrapped(media.Media, view, at)
         case fields.List():
             return _lists(kind)

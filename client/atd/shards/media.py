@@ -1,8 +1,8 @@
 """Encoded media as values: the file as it is, and what is inside only when asked.
 
-Belongs here: `Media` and `Image`, telling formats apart by their first bytes, and the way to the
-codec library, which is loaded by the first picture and not before. What Pillow may be asked, and
-with which limits, is in `atd.shards.pillow`, the only module that imports it.
+Belongs here: `Media`, `Image` and `Audio`, telling formats apart by their first bytes, and the way
+to the codec libraries, which are loaded by the first picture or sound and not before. What they may
+be asked, and with which limits, is in `atd.shards.pillow`, `atd.shards.sound` and its door.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def sniff(data: bytes | memoryview) -> str | None:
 
 
 class Media:
-    """An encoded file from a sample: audio, video, or an `Image`. Compared by its bytes.
+    """An encoded file from a sample: video, an `Image` or an `Audio`. Compared by its bytes.
 
     Args:
         data: the file; a view of a shard is kept as a view until the bytes are asked for.
@@ -151,6 +151,53 @@ class Image(Media):
         return self.decode().astype(dtype or "uint8", copy=False)
 
 
+class Audio(Media):
+    """An encoded sound: its header is read when asked for ``rate``, its samples by `decode`.
+
+    WAV is read by atd itself; FLAC, Ogg (Vorbis, Opus) and MP3 by soundfile, with the extra
+    ``[audio]``. Where that is not installed, asking is a `LocalError`.
+    """
+
+    __slots__ = ()
+    __atd_kind__: ClassVar = fields.Audio()
+    """What a class of samples publishes where it is annotated with this one."""
+
+    @property
+    def rate(self) -> int:
+        """Frames in a second (Hz), from the header alone. `ShardError` if there is none."""
+        return int(self._ask("header").rate)
+
+    @property
+    def channels(self) -> int:
+        """1 for mono, 2 for stereo …; from the header alone."""
+        return int(self._ask("header").channels)
+
+    @property
+    def frames(self) -> int:
+        """Numbers in each channel, as the header claims."""
+        return int(self._ask("header").frames)
+
+    def decode(self) -> NDArray[Any]:
+        """The samples: an array ``float32`` (frames, channels), from -1 to 1, at `rate`.
+
+        Raises:
+            ShardError: no sound of an accepted format, damaged, not as long as its header claims,
+                or longer than the limit.
+            LocalError: it needs soundfile, which is not installed.
+        """
+        samples: NDArray[Any] = self._ask("decode")
+        return samples
+
+    def _ask(self, what: str) -> Any:
+        try:
+            return getattr(_sound(), what)(self.bytes, self.media_type)
+        except Undecodable as error:
+            raise ShardError(f"{self.where or 'audio'}: {error}") from error
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.decode().astype(dtype or "float32", copy=False)
+
+
 def is_pillow(value: object) -> bool:
     """Whether ``value`` is a Pillow image; Pillow is not loaded to find out."""
     return any(
@@ -166,6 +213,11 @@ def encode_png(picture: object) -> bytes:
     """
     data: bytes = _pillow().encode_png(picture)
     return data
+
+
+def _sound() -> ModuleType:
+    """The decoders of sounds, loaded on first use."""
+    return importlib.import_module("atd.shards.sound")
 
 
 def _pillow() -> ModuleType:

@@ -197,6 +197,8 @@ def _form(ending: str, kind: fields.Kind) -> _Form:
             raise LocalError(f"layout: a field of kind {kind.tag} cannot be stored as .{ending}")
         case _, fields.Image():
             return _Form(bytes, media.Image)
+        case _, fields.Audio():
+            return _Form(bytes, media.Audio)
         case _, fields.Media():
             return _Form(bytes, media.Media)
         case _, fields.Bytes():
