@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from atd.shards import texts
 from atd.shards.gather import (
-    LARGE_ROW,
+    LONG_ROW,
     POOLED,
     Octets,
     Pool,
@@ -20,10 +20,9 @@ from atd.shards.gather import (
     rows_across,
     rows_by_hand,
     rows_into,
-    rows_to,
     strided,
 )
-from atd.shards.texts import listed, string_views, texts_by_hand
+from atd.shards.texts import listed, string_views, texts_across, texts_by_hand, wrapped
 
 
 @given(data=st.binary(min_size=1, max_size=300), width=st.integers(1, 40), draw=st.data())
@@ -49,52 +48,46 @@ def test_a_row_beyond_the_map_is_an_error_and_no_read() -> None:
     assert strided(octets, np.array([92, 96, 100], np.int64), 4) is None
 
 
-@pytest.mark.parametrize("width", [1, 16, 5000])
-def test_rows_to_their_places_in_any_order(width: int) -> None:
-    octets: Octets = np.random.default_rng(0).integers(0, 256, 20_000).astype(np.uint8)
-    offsets, places = np.array([7, 0, 7, 12_001], np.int64), np.array([3, 0, 4, 1], np.int64)
-    out, by_hand = np.zeros((6, width), np.uint8), np.zeros((4, width), np.uint8)
-    rows_to(octets, offsets, out, places)
+@pytest.mark.parametrize("width", [1, 16, LONG_ROW])
+@pytest.mark.parametrize("step", [LONG_ROW + 3, None])
+def test_rows_into_a_buffer_even_and_uneven(width: int, step: int | None) -> None:
+    octets: Octets = np.random.default_rng(0).integers(0, 256, 10 * LONG_ROW).astype(np.uint8)
+    uneven = [7, 0, 7, 3 * LONG_ROW + 1, 9 * LONG_ROW]
+    offsets = np.array(uneven if step is None else range(5, 5 + 4 * step, step), np.int64)
+    out, by_hand = (np.zeros((len(offsets), width), np.uint8) for _ in range(2))
+    even = strided(octets, offsets, width)
+    assert (even is None) == (step is None)
+    rows_into(octets, offsets, out, even)
     rows_by_hand(octets, offsets, by_hand)
-    assert np.array_equal(out[places], by_hand)
-    assert not out[[2, 5]].any()
+    assert np.array_equal(out, by_hand)
 
 
-@given(width=st.integers(1, 20), count=st.integers(1, 12), draw=st.data())
-def test_rows_across_maps_are_those_of_each(width: int, count: int, draw: st.DataObject) -> None:
-    octets = [np.random.default_rng(n).integers(0, 256, 40 + n).astype(np.uint8) for n in range(3)]
-    which = np.array(draw.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
-    starts = np.array(
-        draw.draw(st.lists(st.integers(0, 40 - width), min_size=count, max_size=count)), np.int64
-    )
-    places = [np.flatnonzero(which == n) for n in range(3)]
-    parts = [(octets[n], starts[places[n]], places[n]) for n in range(3)]
-    out = np.empty((count, width), np.uint8)
-    for data, offsets, at in parts:
-        rows_to(data, offsets, out, at)
-    assert np.array_equal(rows_across(list(parts), width, count), out)
+@pytest.mark.parametrize("far", [0, LONG_ROW])
+@given(width=st.integers(1, 20), count=st.integers(0, 12), draw=st.data())
+def test_rows_across_maps_are_those_of_each(
+    far: int, width: int, count: int, draw: st.DataObject
+) -> None:
+    width += far
+    octets = [
+        np.random.default_rng(n).integers(0, 256, 40 + far + n).astype(np.uint8) for n in range(3)
+    ]
+    owners = draw.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count))
+    starts = draw.draw(st.lists(st.integers(0, 20), min_size=count, max_size=count))
+    out, by_hand = (np.zeros((count, width), np.uint8) for _ in range(2))
+    rows_across(octets, np.array(owners, np.uint8), np.array(starts, np.int64), out)
+    for at, (owner, start) in enumerate(zip(owners, starts, strict=True)):
+        rows_by_hand(octets[owner], np.array([start]), by_hand[at : at + 1])
+    assert np.array_equal(out, by_hand)
 
 
 @pytest.mark.parametrize("offset", [-1, 93, 2**62, -(2**62)])
-def test_a_row_outside_of_its_map_is_never_read(offset: int) -> None:
-    octets = np.zeros(100, np.uint8)
-    parts = [
-        (octets, np.array([0, offset], np.int64), slice(0, 2)),
-        (octets, np.zeros(1, np.int64), slice(2, 3)),
-    ]
-    with pytest.raises(IndexError, match="outside of a map of 100"):
-        rows_across(list(parts), 8, 3)
-
-
-@pytest.mark.parametrize("gap", [0, 7])
-def test_large_rows_even_and_uneven(gap: int) -> None:
-    octets: Octets = np.random.default_rng(0).integers(0, 256, 10 * LARGE_ROW).astype(np.uint8)
-    offsets = np.array([0, LARGE_ROW, 2 * LARGE_ROW + gap, 3 * LARGE_ROW + 2 * gap], np.int64)
-    out, by_hand = (np.empty((4, LARGE_ROW), np.uint8) for _ in range(2))
-    rows_into(octets, offsets, out)
-    rows_by_hand(octets, offsets, by_hand)
-    assert np.array_equal(out, by_hand)
-    assert (strided(octets, offsets, LARGE_ROW) is None) == bool(gap)
+@pytest.mark.parametrize("width", [8, LONG_ROW])
+def test_a_row_outside_of_its_map_is_never_read(offset: int, width: int) -> None:
+    maps: list[Octets] = [np.zeros(92 + width, np.uint8), np.zeros(10**6, np.uint8)]
+    out = np.empty((3, width), np.uint8)
+    offsets = np.array([0, offset, 5], np.int64)
+    with pytest.raises((IndexError, ValueError)):
+        rows_across(maps, np.array([0, 0, 1], np.uint8), offsets, out)
 
 
 def test_a_buffer_is_used_again_only_when_nobody_holds_it() -> None:
@@ -140,8 +133,10 @@ def test_strings_are_those_decoded_by_hand(
     lengths = np.array([len(item) for item in encoded], np.int64)
     offsets = 3 + np.cumsum(lengths) - lengths
     assert texts.worth_arrow(len(words))
-    assert listed(string_views(octets, offsets, lengths), [octets]) == words
+    assert listed(string_views(octets, offsets, lengths), wrapped([octets])) == words
     assert texts_by_hand(octets, offsets, lengths) == words
+    owners = np.arange(len(words), dtype=np.uint8) % 2
+    assert texts_across([octets, octets.copy()], owners, offsets, lengths) == words
 
 
 def test_a_string_at_the_very_end_of_the_map() -> None:
@@ -159,6 +154,6 @@ def test_bytes_that_are_no_text_are_refused_either_way(length: int) -> None:
     lengths = np.full(len(offsets), length)
     assert texts.worth_arrow(len(offsets))
     with pytest.raises(UnicodeDecodeError):
-        listed(string_views(octets, offsets, lengths), [octets])
+        listed(string_views(octets, offsets, lengths), wrapped([octets]))
     with pytest.raises(UnicodeDecodeError):
         texts_by_hand(octets, offsets, lengths)

@@ -14,9 +14,10 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from atd.dataset.blocks import Stacker, Uncommon, cut
-from atd.dataset.cursor import Cursor, Reach, check_state, most_in_block, reaches, state_of
+from atd.dataset.blocks import Uncommon
+from atd.dataset.cursor import Cursor, Reach, check_state, good_to_read, reaches, state_of
 from atd.dataset.flow import Flow
+from atd.dataset.stacker import Stacker, cut
 from atd.errors import AtdError, LocalError
 from atd.schema.classes import schema_of
 from atd.shards.batch import Batch, Column, collate, column_of
@@ -37,13 +38,16 @@ class Batches(Generic[B]):
     `load_state_dict` said.
     """
 
-    def __init__(self, flow: Flow, n: int, drop_last: bool, collate: Collate | None) -> None:
+    def __init__(
+        self, flow: Flow, n: int, drop_last: bool, collate: Collate | None, copy: bool = True
+    ) -> None:
         if n < 1:
             raise LocalError(f"expected a batch of 1 sample or more, got {n}")
         self.flow = flow
         self.n = n
         self.drop_last = drop_last
         self._collate = collate
+        self._copy = copy
         self._start = 0
         self._consumed = 0
         self._pool = Pool()
@@ -71,7 +75,7 @@ class Batches(Generic[B]):
         begin = number % total * self.n
         end = min(begin + self.n, len(self.flow))
         flow = replace(self.flow, selection=self.flow.selection.span(begin, end))
-        return next(iter(type(self)(flow, self.n, False, self._collate)))
+        return next(iter(type(self)(flow, self.n, False, self._collate, self._copy)))
 
     def __iter__(self) -> Iterator[B]:
         start, self._start = self._start, 0
@@ -93,7 +97,7 @@ class Batches(Generic[B]):
     def _run(self, start: int) -> Iterator[Any]:
         if self._collate is None:
             try:
-                stacker = Stacker(self.flow, self._pool)
+                stacker = Stacker(self.flow, self._pool, self._copy)
             except Uncommon:
                 pass
             else:
@@ -120,15 +124,15 @@ class Batches(Generic[B]):
         total = self.flow.selection.total
         if self.drop_last:
             total -= (total - start) % self.n
-        most = 1 if stacker.lazy else most_in_block(self.flow, _BLOCK_BYTES) // self.n
-        for reach in reaches(self.flow, start, total, self.n * max(1, most), self.n):
+        most = 1 if stacker.lazy else max(1, good_to_read(self.flow, _BLOCK_BYTES) // self.n)
+        for reach in reaches(self.flow, start, total, most * self.n, self.n, not self._copy):
             for batch in self._of(reach, stacker):
                 self._consumed += len(batch)
                 yield batch
 
     def _of(self, reach: Reach, stacker: Stacker) -> Iterator[Batch]:
         """The batches of a reach; one by one if not all of it can be had together."""
-        count = len(reach.rows)
+        count = len(reach)
         try:
             columns = stacker(reach.block())
         except (Uncommon, AtdError):

@@ -18,9 +18,11 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 
 from atd.dataset.ahead import SHARDS, beyond
-from atd.dataset.blocks import Block, Maker, Uncommon, pieces_of
+from atd.dataset.blocks import Block, Uncommon
 from atd.dataset.flow import Flow
 from atd.dataset.order import Indices
+from atd.dataset.places import Locator, Places
+from atd.dataset.samples import Maker
 from atd.dataset.shelf import shelf_of
 from atd.dataset.stages import DROPPED, through
 from atd.errors import LocalError
@@ -31,13 +33,15 @@ FORMAT: Final = 1
 CHUNK: Final = 512
 """Positions looked up at once where samples are read one by one."""
 
-_CHUNK_BYTES: Final = 16 << 20
-"""Bytes of samples looked up at once, up to 4,096; what is fetched ahead is twice that."""
+_AHEAD_BYTES: Final = 16 << 20
+"""Bytes of samples whose shards are fetched ahead."""
+
+_LOOKED_UP: Final = 16384
+"""Positions whose samples are looked up at once."""
 
 _BLOCK_BYTES: Final = 1 << 20
+_BLOCK_MOST: Final = 4096
 _FIRST: Final = 64
-_MIXED: Final = 16
-"""Fewer samples than this from a shard before another comes: shards are mixed."""
 
 
 class Cursor(Generic[T]):
@@ -72,7 +76,7 @@ class Cursor(Generic[T]):
         """Iterators over the samples, one after the other."""
         flow = self._flow
         maker = Maker(flow)
-        for reach in reaches(flow, start, flow.selection.total):
+        for reach in reaches(flow, start, flow.selection.total, good_to_read(flow)):
             if maker.eager and not flow.stages:
                 try:
                     samples, left = maker.driven(reach.block())
@@ -90,8 +94,9 @@ class Cursor(Generic[T]):
     def _counted(self, reach: Reach, maker: Maker) -> Iterator[T]:
         """The samples of a reach, with its position kept after each."""
         self._end, self._left = reach.start, iter(())
+        stages = self._flow.stages
         for position, sample in enumerate(reach.samples(maker), reach.start + 1):
-            made = through(self._flow.stages, sample)
+            made = through(stages, sample) if stages else sample
             if made is not DROPPED:
                 self._end = position
                 yield made
@@ -101,12 +106,14 @@ class Cursor(Generic[T]):
 class Reach:
     """Neighbouring positions of a flow, and their samples by columns or one by one."""
 
-    def __init__(self, flow: Flow, start: int, shards: Indices, rows: Indices) -> None:
+    def __init__(self, flow: Flow, start: int, places: Places) -> None:
         self.flow = flow
         self.start = start
-        self.stop = start + len(rows)
-        self.shards = shards
-        self.rows = rows
+        self.stop = start + len(places)
+        self.places = places
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
     def block(self) -> Block:
         """All samples at once.
@@ -114,8 +121,7 @@ class Reach:
         Raises:
             Uncommon: they cannot be had so.
         """
-        shelf = shelf_of(self.flow.source)
-        return Block(shelf, pieces_of(self.shards, self.rows), len(self.rows))
+        return Block(shelf_of(self.flow.source), self.places)
 
     def samples(self, maker: Maker) -> Iterator[Any]:
         """Each sample as the flow reads it, before its stages."""
@@ -127,81 +133,93 @@ class Reach:
     def decoded(self) -> Iterator[dict[str, Any]]:
         """Each sample as the strict reader has it."""
         shelf, names = shelf_of(self.flow.source), self.flow.reading.names
-        for number, row in zip(self.shards.tolist(), self.rows.tolist(), strict=True):
+        for number, row in self.places:
             yield shelf.shard(number).sample(row, names)
 
     def part(self, begin: int, end: int) -> Reach:
         """The positions ``begin`` to ``end``, counted from the first of these."""
-        return Reach(self.flow, self.start + begin, self.shards[begin:end], self.rows[begin:end])
+        return Reach(self.flow, self.start + begin, self.places.part(begin, end))
 
 
 def reaches(
-    flow: Flow, start: int, stop: int, most: int | None = None, first: int = _FIRST
+    flow: Flow, start: int, stop: int, most: int, unit: int = 1, apart: bool = True
 ) -> Iterator[Reach]:
     """The positions of a flow in pieces that are good to read at once.
 
     The first is small, for an early first sample. The shards of the next are asked for meanwhile.
 
     Args:
-        most: positions in each; where it is None, as many as are good to read at once, and a piece
-            ends where an ordered flow comes to another shard, which may have to be fetched first.
-        first: positions in the first.
+        most: positions in each; a multiple of ``unit``.
+        unit: positions that stay together; only the last piece may end within.
+        apart: let a piece of an ordered flow have samples of one shard, if its units allow: the
+            next may have to be fetched first.
     """
-    size = most or most_in_block(flow)
-    chunk = size * max(1, most_in_block(flow, _CHUNK_BYTES) // size)
-    edges = [start, *range(start + first, stop, chunk), stop] if start < stop else []
-    chunks = (np.arange(low, high, dtype=np.int64) for low, high in pairwise(edges))
-    for positions, shards, rows in _looking_ahead(flow, chunks):
-        whole = Reach(flow, int(positions[0]), shards, rows)
-        joints = _joints(shards) if most is None else []
-        for low, high in pairwise([0, *joints, len(shards)]):
-            for at in range(low, high, size):
-                yield whole.part(at, min(at + size, high))
+    size = most * max(1, most_in_block(flow, _AHEAD_BYTES) // most)
+    first = max(unit, min(_FIRST // unit * unit, most))
+    many = size * max(1, _LOOKED_UP // size)
+    edges = [start, *range(start + first, stop, many), stop] if start < stop else []
+    groups = (np.arange(low, high, dtype=np.int64) for low, high in pairwise(edges))
+    for positions, places in _looking_ahead(flow, groups, size):
+        whole, total = Reach(flow, int(positions[0]), places), len(places)
+        at = 0
+        for joint in [*(places.joints() if apart else ()), total]:
+            while at < joint:
+                # Up to the joint as many units as are whole, or the one that it cuts.
+                room = max(unit, (joint - at) // unit * unit) if joint < total else joint - at
+                end = min(at + min(most, room), total)
+                yield whole.part(at, end)
+                at = end
 
 
 def _looking_ahead(
-    flow: Flow, chunks: Iterable[Indices]
-) -> Iterator[tuple[Indices, Indices, Indices]]:
-    """Each chunk of positions with their shards and the rows in them. While one is read, the shards
-    of the next are fetched."""
-    ends = np.cumsum(flow.source.counts, dtype=np.int64)
-    shelf = shelf_of(flow.source)
-    ahead: tuple[Indices, Indices, Indices] | None = None
-    for positions in chunks:
-        here = ahead
-        ahead = positions, *_located(flow, positions, ends)
-        shelf.expect(np.flatnonzero(np.bincount(ahead[1])).tolist())
+    flow: Flow, groups: Iterable[Indices], size: int
+) -> Iterator[tuple[Indices, Places]]:
+    """At most ``size`` positions at a time with the places of their samples. While those are read,
+    the shards of the next are fetched."""
+    shelf, ends = shelf_of(flow.source), np.cumsum(flow.source.counts, dtype=np.int64)
+    ahead: tuple[Indices, Places] | None = None
+    for found in _located(flow, groups, size):
+        here, ahead = ahead, found
+        shelf.expect(found[1].shards())
         if not shelf.complete:
-            shelf.expect(beyond(flow, int(positions[-1]) + 1, ends), SHARDS)
+            shelf.expect(beyond(flow, int(found[0][-1]) + 1, ends), SHARDS)
         if here is not None:
             yield here
     if ahead is not None:
         yield ahead
 
 
-def _chunks(positions: Indices, size: int) -> Iterator[Indices]:
-    return (positions[low : low + size] for low in range(0, len(positions), size))
+def _located(flow: Flow, groups: Iterable[Indices], size: int) -> Iterator[tuple[Indices, Places]]:
+    """As `_looking_ahead`. Those of a group are looked up together: a permutation has its price."""
+    locate = Locator(flow.source.counts)
+    for positions in groups:
+        places = locate(flow.selection.pick(positions))
+        for low in range(0, len(positions), size):
+            here = positions[low : low + size]
+            yield here, places.part(low, low + len(here))
 
 
-def _joints(shards: Indices) -> list[int]:
-    """Where another shard begins, in an ordered flow; nowhere, in a shuffled one."""
-    changes = np.flatnonzero(np.diff(shards)) + 1
-    ordered = len(changes) * _MIXED < len(shards) and bool((np.diff(shards) >= 0).all())
-    return changes.tolist() if ordered else []
+def _chunks(positions: Indices) -> Iterator[Indices]:
+    return (positions[low : low + _LOOKED_UP] for low in range(0, len(positions), _LOOKED_UP))
 
 
 def most_in_block(flow: Flow, size_in_bytes: int = _BLOCK_BYTES) -> int:
-    """Samples in a block that is good to read at once: about as many as a cache holds."""
+    """Samples that so many bytes of shards hold, 16 at least."""
     source = flow.source
     size = sum(shard.size for shard in source.shards) // max(1, sum(source.counts))
-    return max(16, min(4096, size_in_bytes // max(1, size)))
+    return max(16, size_in_bytes // max(1, size))
+
+
+def good_to_read(flow: Flow, size_in_bytes: int = _BLOCK_BYTES) -> int:
+    """Samples in a block that is good to read at once: about as many as a cache holds."""
+    return min(_BLOCK_MOST, most_in_block(flow, size_in_bytes))
 
 
 def read_at(flow: Flow, positions: Indices) -> Iterator[tuple[int, Any]]:
     """Each of ``positions`` (of the selection) with its sample; filtered ones are left out."""
     maker = Maker(flow)
-    for here, shards, rows in _looking_ahead(flow, _chunks(positions, most_in_block(flow))):
-        samples = Reach(flow, 0, shards, rows).samples(maker)
+    for here, places in _looking_ahead(flow, _chunks(positions), good_to_read(flow)):
+        samples = Reach(flow, 0, places).samples(maker)
         for position, sample in zip(here.tolist(), samples, strict=True):
             made = through(flow.stages, sample)
             if made is not DROPPED:
@@ -227,29 +245,10 @@ def sample_at(flow: Flow, position: int) -> Any:
 def read_raw(flow: Flow, positions: Indices) -> Iterator[tuple[int, str, int, dict[str, Any]]]:
     """Position, key, shard number and decoded fields of each sample, in the order asked."""
     names, shelf = flow.reading.names, shelf_of(flow.source)
-    for here, shards, rows in _looking_ahead(flow, _chunks(positions, CHUNK)):
-        for position, number, row in zip(
-            here.tolist(), shards.tolist(), rows.tolist(), strict=True
-        ):
+    for here, places in _looking_ahead(flow, _chunks(positions), CHUNK):
+        for position, (number, row) in zip(here.tolist(), places, strict=True):
             shard = shelf.shard(number)
             yield position, shard.key(row), number, shard.sample(row, names)
-
-
-def _located(flow: Flow, positions: Indices, ends: Indices) -> tuple[Indices, Indices]:
-    """The shard of each position, and the row in it."""
-    indices = flow.selection.pick(positions)
-    if indices is positions and len(indices):
-        # Neighbours, as the release lists them: whole runs of a shard.
-        first, last = np.searchsorted(ends, indices[[0, -1]], side="right").tolist()
-        numbers = np.arange(first, last + 1)
-        inner = ends[first:last] - indices[0]
-        runs = np.diff(np.concatenate([[0], inner, [len(indices)]]))
-        shards = np.repeat(numbers, runs)
-        begins = np.repeat(ends[numbers] - np.array(flow.source.counts)[numbers], runs)
-        return shards, indices - begins
-    shards = np.searchsorted(ends, indices, side="right")
-    begins = np.concatenate([np.zeros(1, dtype=np.int64), ends])
-    return shards, indices - begins[shards]
 
 
 def state_of(flow: Flow, consumed: int) -> dict[str, Any]:

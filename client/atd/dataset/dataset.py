@@ -224,7 +224,12 @@ class Dataset(Generic[T]):
         return self._with(patient=policy == "skip")
 
     def batched(
-        self, n: int, drop_last: bool = False, collate: Collate | None = None
+        self,
+        n: int,
+        drop_last: bool = False,
+        collate: Collate | None = None,
+        *,
+        copy: bool = True,
     ) -> Batches[Any]:
         """Batches of ``n`` samples: arrays stacked, ragged ones as `Ragged`, text as a list.
 
@@ -232,12 +237,16 @@ class Dataset(Generic[T]):
             n: samples in a batch, for each rank. A global batch is ``n`` times the world's size.
             drop_last: leave out a last batch of fewer samples.
             collate: makes a batch of a list of samples instead.
+            copy: arrays are the caller's own. Otherwise they are read-only, and where samples come
+                in order and lie at equal distances in one shard, as those of one size mostly do,
+                an array is a view of the shard: nothing is copied, and its elements may be
+                unaligned. A view stays valid for as long as it is held.
 
         Raises:
             LocalError: ``n`` is not positive.
         """
         made = PatientBatches if self.flow.patient else Batches
-        return made(self.flow, n, drop_last, collate)
+        return made(self.flow, n, drop_last, collate, copy)
 
     def loader(
         self,

@@ -36,6 +36,9 @@ _MASK: Final = (1 << 64) - 1
 _MANY: Final = 256
 """Positions from which tables of the round function are worth making."""
 
+_STEPS: Final = 3
+"""Ranges that one entry of a table may lead to, beside the first."""
+
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MULTIPLY_1: Final = 0xBF58476D1CE4E5B9
 _MULTIPLY_2: Final = 0x94D049BB133111EB
@@ -132,6 +135,36 @@ class Permutation:
         return (left << shift) | right
 
 
+class Ranges:
+    """Which of neighbouring ranges a number lies in: ``np.searchsorted(ends, …, side="right")``.
+
+    A search jumps about, and a processor cannot guess where to. A table says from the first bits of
+    a number in which range it is, or in the one before.
+
+    Args:
+        ends: where each range ends and the next begins, from 0 on (int64).
+    """
+
+    def __init__(self, ends: Indices) -> None:
+        self._ends = ends
+        total = int(ends[-1]) if len(ends) else 0
+        self._shift = max(0, (total // (4 * max(1, len(ends)))).bit_length() - 1)
+        starts = np.arange((total >> self._shift) + 1, dtype=np.int64) << self._shift
+        self._first = np.searchsorted(ends, starts, side="right")
+        last = np.searchsorted(ends, starts + (1 << self._shift) - 1, side="right")
+        self._most = int((last - self._first).max())
+        self._bounds = np.append(ends, np.iinfo(np.int64).max)
+
+    def __call__(self, numbers: Indices) -> Indices:
+        """The range of each of ``numbers``, which lie within all of them together."""
+        if self._most > _STEPS:
+            return np.searchsorted(self._ends, numbers, side="right")
+        found = self._first.take(numbers >> self._shift)
+        for _ in range(self._most):
+            found += numbers >= self._bounds.take(found)
+        return found
+
+
 @dataclass(frozen=True)
 class Ordered:
     """Samples as the release lists them."""
@@ -210,21 +243,39 @@ class Shuffled:
 
     def pick(self, positions: Indices) -> Indices:
         """The global sample index at each of ``positions`` (int64, within the epoch)."""
-        windows = np.searchsorted(self._window_ends, positions, side="right")
+        if not len(positions):
+            return positions
+        outer = np.array([positions.min(), positions.max()])
+        first, last = np.searchsorted(self._window_ends, outer, side="right").tolist()
+        if first == last:
+            return self._locate(self._in_window(first, positions))
         places = np.empty_like(positions)
-        for number in np.unique(windows).tolist():
-            end = int(self._window_ends[number])
-            begin = int(self._window_ends[number - 1]) if number else 0
-            shuffle = _permutation(end - begin, derive_key(self._key, 1, number))
-            here = windows == number
-            places[here] = shuffle(positions[here] - begin) + begin
+        windows = np.searchsorted(self._window_ends, positions, side="right")
+        for number in range(first, last + 1):
+            here = np.flatnonzero(windows == number)
+            places[here] = self._in_window(number, positions[here])
         return self._locate(places)
+
+    def _in_window(self, number: int, positions: Indices) -> Indices:
+        """Where positions, all of one window, go within it."""
+        end = int(self._window_ends[number])
+        begin = int(self._window_ends[number - 1]) if number else 0
+        shuffle = _permutation(end - begin, derive_key(self._key, 1, number))
+        return shuffle(positions - begin if begin else positions) + begin
 
     def _locate(self, places: Indices) -> Indices:
         """From places in the order of units to global sample indices."""
+        return places + self._moves.take(self._unit_of(places))
+
+    @cached_property
+    def _unit_of(self) -> Ranges:
+        return Ranges(self._unit_ends)
+
+    @cached_property
+    def _moves(self) -> Indices:
+        """How far each unit lies from where it would be without a shuffle."""
         starts, sizes = self._units
-        units = np.searchsorted(self._unit_ends, places, side="right")
-        return starts[units] + (places - (self._unit_ends[units] - sizes[units]))
+        return starts - (self._unit_ends - sizes)
 
     def describe(self) -> dict[str, object]:
         """What makes this order what it is, for a saved state."""

@@ -77,12 +77,21 @@ class TypedDataset(Dataset[T], Generic[T, B]):
         def __getitem__(self, which: slice | Sequence[int]) -> TypedDataset[T, B]: ...
         def __getitem__(self, which: Any) -> Any: ...
         @overload  # type: ignore[override]
-        def batched(self, n: int, drop_last: bool = False, collate: None = None) -> Batches[B]: ...
+        def batched(
+            self, n: int, drop_last: bool = False, collate: None = None, *, copy: bool = True
+        ) -> Batches[B]: ...
         @overload
         def batched(
-            self, n: int, drop_last: bool = False, *, collate: Callable[[list[T]], C]
+            self,
+            n: int,
+            drop_last: bool = False,
+            *,
+            collate: Callable[[list[T]], C],
+            copy: bool = True,
         ) -> Batches[C]: ...
-        def batched(self, n: int, drop_last: bool = False, collate: Any = None) -> Any: ...
+        def batched(
+            self, n: int, drop_last: bool = False, collate: Any = None, *, copy: bool = True
+        ) -> Any: ...
         @overload  # type: ignore[override]
         def loader(
             self,

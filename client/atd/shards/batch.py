@@ -46,9 +46,7 @@ class Labels(np.ndarray[Any, np.dtype[np.int64]]):
     @classmethod
     def of(cls, indices: Sequence[int], names: tuple[str, ...]) -> Labels:
         """The labels with these indices into ``names``."""
-        made = np.array(indices, dtype=np.int64).view(cls)
-        made.names = names
-        return made
+        return named(np.array(indices, dtype=np.int64), names)
 
     def __array_finalize__(self, source: object) -> None:
         self.names = getattr(source, "names", ())
@@ -58,7 +56,15 @@ class Labels(np.ndarray[Any, np.dtype[np.int64]]):
         return [self.names[index] for index in self.tolist()]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Labels.of, (self.tolist(), self.names)
+        # As an array, whose memory a pipe may take as it is.
+        return named, (self.view(np.ndarray), self.names)
+
+
+def named(indices: NDArray[np.int64], names: tuple[str, ...]) -> Labels:
+    """The labels with these indices into ``names``, in the same memory."""
+    made = indices.view(Labels)
+    made.names = names
+    return made
 
 
 class Ragged(Sequence[NDArray[Any]]):
@@ -116,9 +122,11 @@ class Batch:
     """
 
     def __init__(self, columns: Mapping[str, Column], size: int) -> None:
-        self.__dict__.update(columns)
-        object.__setattr__(self, "_Batch__columns", dict(columns))
-        object.__setattr__(self, "_Batch__size", size)
+        # Many are made a second, and a plain attribute would go through `__setattr__`.
+        own = self.__dict__
+        own.update(columns)
+        own["_Batch__columns"] = dict(columns)
+        own["_Batch__size"] = size
 
     __columns: dict[str, Column]
     __size: int

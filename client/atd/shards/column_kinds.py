@@ -21,13 +21,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atd.shards.gather import Octets, Offsets, rows, strided
-from atd.shards.texts import MAX_MAP, listed, string_views, texts_by_hand, worth_arrow
+from atd.shards.gather import Octets, Offsets, rows, rows_into, spaced, strided
+from atd.shards.texts import MAX_MAP, listed, string_views, texts_by_hand, worth_arrow, wrapped
 from atd.shards.unfit import Unfit
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
-_SMALL_ARRAY: Final = 4096
+SMALL_ARRAY: Final = 4096
 """Bytes up to which arrays of a block are copied together; larger ones are views of the map."""
 
 
@@ -35,11 +35,9 @@ class Column(ABC):
     """One field of the samples that fit the columns.
 
     Attributes:
-        lazy: a value costs more than a look-up, so it is made when its sample is asked for.
         missing: where the value is null (bool), or None if it never is.
     """
 
-    lazy = False
     missing: NDArray[np.bool_] | None = None
 
     @abstractmethod
@@ -49,10 +47,6 @@ class Column(ABC):
     @abstractmethod
     def values(self, at: Rows) -> list[Any]:
         """The values of many samples."""
-
-    @abstractmethod
-    def spread(self, at: Offsets, count: int) -> None:
-        """Make this the column of ``count`` samples, of which it has those at ``at``."""
 
     def get(self, row: int) -> Any:
         """`one`, or None where it is null."""
@@ -68,14 +62,23 @@ class Column(ABC):
         """`values`, with None where it is null."""
         if self.missing is None or not self.missing[at].any():
             return self.values(at)
-        places = _places(at)
+        places = places_of(at)
         there = ~self.missing[places]
         found = iter(self.values(places[there]))
         return [next(found) if is_there else None for is_there in there.tolist()]
 
 
-def _places(at: Rows) -> NDArray[np.int64]:
+def places_of(at: Rows) -> NDArray[np.int64]:
+    """The rows as an index array."""
     return np.arange(at.start, at.stop, dtype=np.int64) if isinstance(at, slice) else at
+
+
+class ShardColumn(Column):
+    """A column as it was found in a shard."""
+
+    @abstractmethod
+    def spread(self, at: Offsets, count: int) -> None:
+        """Make this the column of ``count`` samples, of which it has those at ``at``."""
 
 
 def _spread(values: NDArray[Any], at: Offsets, count: int) -> NDArray[Any]:
@@ -84,7 +87,7 @@ def _spread(values: NDArray[Any], at: Offsets, count: int) -> NDArray[Any]:
     return out
 
 
-class Numbers(Column):
+class Numbers(ShardColumn):
     """Integers (int64), floats (float64), truth values, or boxes (n, 4) of float64."""
 
     def __init__(self, data: NDArray[Any]) -> None:
@@ -101,7 +104,7 @@ class Numbers(Column):
         self.data = _spread(self.data, at, count)
 
 
-class Spans(Column):
+class Spans(ShardColumn):
     """Values that lie at ``offsets`` and are ``lengths`` bytes long."""
 
     def __init__(self, octets: Octets, offsets: Offsets, lengths: Offsets) -> None:
@@ -132,7 +135,11 @@ class Strings(Spans):
         offsets = self.offsets[at]
         if len(self.octets) > MAX_MAP or not worth_arrow(len(offsets)):
             return texts_by_hand(self.octets, offsets, self.lengths[at])
-        return listed(self.views[at], [self.octets])
+        return listed(self.views[at], self._buffers)
+
+    @cached_property
+    def _buffers(self) -> list[Any]:
+        return wrapped([self.octets])
 
     @cached_property
     def views(self) -> NDArray[Any]:
@@ -174,6 +181,36 @@ class Arrays(Spans):
             return _empty(shape, self.dtype)
         return np.ndarray(shape, self.dtype, self.view, self.offsets.item(row))
 
+    def as_view(self, at: Rows) -> NDArray[Any] | None:
+        """The rows (n, *shape) as a read-only view of the map, where they lie at equal distances.
+
+        Only of arrays of one shape, with elements in it. The elements may be unaligned.
+        """
+        even = self._even(at)
+        if even is None or self.shape is None:
+            return None
+        return even.view(self.dtype).reshape(len(even), *self.shape)
+
+    def stack(self, at: Rows, out: Octets) -> None:
+        """Copy the elements of the rows into ``out`` (n, width), contiguous."""
+        rows_into(self.octets, self.offsets[at], out, self._even(at))
+
+    @cached_property
+    def _step(self) -> int:
+        """The one distance between all neighbours, or 0."""
+        steps = np.diff(self.offsets)
+        return int(steps[0]) if len(steps) and bool((steps == steps[0]).all()) else 0
+
+    def _even(self, at: Rows) -> Octets | None:
+        """The rows as a view of the map, if they lie at equal distances."""
+        if not isinstance(at, slice) or at.start >= at.stop:
+            return None
+        if self._step >= self.width:
+            return spaced(
+                self.octets, self.offsets.item(at.start), self._step, at.stop - at.start, self.width
+            )
+        return strided(self.octets, self.offsets[at], self.width)
+
     def values(self, at: Rows) -> list[Any]:
         return list(self._each(at))
 
@@ -185,12 +222,12 @@ class Arrays(Spans):
         offsets = self.offsets[at]
         if not self.shape or not self.width:
             # Of several shapes, or of none: an array of arrays without dimensions gives scalars.
-            return map(self.one, _places(at).tolist())
+            return map(self.one, places_of(at).tolist())
         block = None
-        if self.width <= _SMALL_ARRAY:
+        if self.width <= SMALL_ARRAY:
             block = rows(self.octets, offsets, self.width)
-        elif self.width % self.dtype.itemsize == 0:
-            block = strided(self.octets, offsets, self.width)
+        else:
+            block = self._even(at)
         if block is None:
             # One C loop: no frame of Python for an array.
             shape, dtype, view = repeat(self.shape), repeat(self.dtype), repeat(self.view)
@@ -209,8 +246,6 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 class Others(Spans):
     """Values that are read when asked for: lists, structs, JSON, moments, media, bytes."""
-
-    lazy = True
 
     def __init__(
         self,
@@ -233,4 +268,4 @@ class Others(Spans):
         return value
 
     def values(self, at: Rows) -> list[Any]:
-        return [self.one(row) for row in _places(at).tolist()]
+        return [self.one(row) for row in places_of(at).tolist()]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from atd.schema import fields
 from atd.schema.fields import Schema
 from atd.shards import codec
-from atd.shards.column_kinds import Arrays, Column, Numbers, Others, Strings
+from atd.shards.column_kinds import Arrays, Column, Numbers, Others, ShardColumn, Strings
 from atd.shards.gather import Octets, Offsets, rows
 from atd.shards.room import LARGE
 from atd.shards.unfit import Unfit
@@ -50,7 +50,7 @@ _FLOAT_FORMS: Final = {0xCA: ">f4", 0xCB: ">f8"}
 _BOX_TAGS: Final = np.frombuffer(b"\x94" + b"\xcb".ljust(9) * 4, np.uint8)
 _MOST_EXTENT: Final = 2.0**40
 
-Found: TypeAlias = tuple[Column, Offsets]
+Found: TypeAlias = tuple[ShardColumn, Offsets]
 """A column, and where the value of each sample ends."""
 
 
@@ -162,7 +162,7 @@ class _Parser:
         if not null.any():
             return self._value(field.kind, at)
         there = np.flatnonzero(~null)
-        column: Column = Numbers(np.zeros(0))
+        column: ShardColumn = Numbers(np.zeros(0))
         after = at + 1
         if len(there):
             part = _Parser(self._octets, self._starts[there], self._ends[there])

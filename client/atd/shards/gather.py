@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -18,17 +20,14 @@ from numpy.typing import NDArray
 Octets: TypeAlias = NDArray[np.uint8]
 Offsets: TypeAlias = NDArray[np.int64]
 
-Part: TypeAlias = tuple[Octets, Offsets, slice | Offsets]
-"""A map, offsets in it, and the places of those rows among all."""
+Owners: TypeAlias = NDArray[Any]
+"""The number of the map that each row is in; unsigned, of as few bits as will do."""
 
-LARGE_ROW: Final = 32 * 1024
-"""Bytes of a row from which a loop of slices is as fast as anything."""
+LONG_ROW: Final = 4 * 1024
+"""Bytes of a row from which one copy in a loop of slices beats two in C."""
 
-_SCATTERED: Final = 8 * 1024
-"""Bytes of a row up to which two copies in C beat one in a loop."""
-
-POOLED: Final = 1 << 20
-"""Bytes of a block from which its memory is used again."""
+POOLED: Final = 128 * 1024
+"""Bytes of a block from which its memory is used again: what malloc asks the system for."""
 
 
 def windows(octets: Octets, width: int) -> NDArray[Any]:
@@ -46,50 +45,55 @@ def rows(octets: Octets, offsets: Offsets, width: int) -> Octets:
     return found
 
 
-def rows_into(octets: Octets, offsets: Offsets, out: Octets) -> None:
+def rows_into(octets: Octets, offsets: Offsets, out: Octets, even: Octets | None) -> None:
     """`rows`, into ``out`` (n, width), which is contiguous.
 
-    Long rows at equal distances are one strided view, copied at once; others row by row, where the
-    copy itself takes so long that Python's part does not matter.
+    Rows at equal distances are one view, copied at once. Others, where they are long, row by row:
+    the copy itself takes so long then that Python's part does not matter.
+
+    Args:
+        even: what `strided` gives for these rows.
     """
     width = out.shape[1]
-    if width < LARGE_ROW:
-        out[...] = rows(octets, offsets, width)
-        return
-    even = strided(octets, offsets, width)
+    element = f"V{width}"
     if even is not None:
-        np.copyto(out, even)
+        np.copyto(out.view(element), even.view(element))
+    elif width < LONG_ROW:
+        out.view(element)[:, 0] = windows(octets, width)[offsets]
     else:
-        rows_to(octets, offsets, out, np.arange(len(offsets)))
+        # Slices of memory views are the cheapest copy that Python can say.
+        source, target = octets.data, out.reshape(-1).data
+        for place, offset in zip(range(0, out.size, width), offsets.tolist(), strict=True):
+            target[place : place + width] = source[offset : offset + width]
 
 
-def rows_to(octets: Octets, offsets: Offsets, out: Octets, places: Offsets) -> None:
-    """Row ``i`` to row ``places[i]`` of ``out`` (m, width), which is contiguous."""
-    width = out.shape[1]
-    if width < _SCATTERED:
-        out.view(f"V{width}")[places, 0] = windows(octets, width)[offsets]
-        return
-    # Slices of memory views are the cheapest copy that Python can say.
-    source, target = octets.data, out.reshape(-1).data
-    for place, offset in zip((places * width).tolist(), offsets.tolist(), strict=True):
-        target[place : place + width] = source[offset : offset + width]
+def rows_across(maps: Sequence[Octets], owners: Owners, offsets: Offsets, out: Octets) -> None:
+    """Row ``i`` out of map ``owners[i]``, at ``offsets[i]``, to row ``i`` of ``out`` (n, width).
 
-
-def rows_across(parts: list[Part], width: int, count: int) -> Octets:
-    """Rows of several maps, each to its place in a new array (count, width).
-
-    The places of all parts together are each of ``range(count)`` once.
-
-    Raises:
-        IndexError: an offset is outside of its map.
+    An index reaches into one array, so small rows are copied twice: together out of each map, and
+    from there to their places. Both copies are one memcpy a row, in C. (One array over all maps
+    would save one of them: with a pooled ``out`` that was a tenth.)
     """
-    out = np.empty((count, width), np.uint8)
-    for octets, offsets, places in parts:
-        last = len(octets) - width
-        if len(offsets) and not 0 <= int(offsets.min()) <= int(offsets.max()) <= last:
-            raise IndexError(f"a row of {width} bytes outside of a map of {len(octets)}")
-        rows_to(octets, offsets, out, np.arange(count)[places])
-    return out
+    width = out.shape[1]
+    if not len(offsets):
+        return
+    if int(offsets.min()) < 0:
+        raise IndexError("a row before the start of a map")
+    if width < LONG_ROW:
+        # numpy sorts 8 and 16 bits by radix.
+        order = np.argsort(owners, kind="stable")
+        bounds = [0, *np.cumsum(np.bincount(owners, minlength=len(maps))).tolist()]
+        sorted_offsets, target = offsets.take(order), out.view(f"V{width}")[:, 0]
+        for octets, (begin, end) in zip(maps, pairwise(bounds), strict=True):
+            if begin < end:
+                found = windows(octets, width)[sorted_offsets[begin:end]]
+                target[order[begin:end]] = found
+        return
+    views = [octets.data for octets in maps]
+    flat = out.reshape(-1).data
+    begins = range(0, out.size, width)
+    for place, owner, offset in zip(begins, owners.tolist(), offsets.tolist(), strict=True):
+        flat[place : place + width] = views[owner][offset : offset + width]
 
 
 def rows_by_hand(octets: Octets, offsets: Offsets, out: Octets) -> None:
@@ -105,9 +109,15 @@ def strided(octets: Octets, offsets: Offsets, width: int) -> Octets | None:
     if not count:
         return None
     step = int(offsets[1] - offsets[0]) if count > 1 else width
-    first, last = int(offsets[0]), int(offsets[-1])
-    inside = first >= 0 and last + width <= len(octets)
-    if step < width or not inside or (count > 2 and (np.diff(offsets) != step).any()):
+    if count > 2 and (np.diff(offsets) != step).any():
+        return None
+    return spaced(octets, int(offsets[0]), step, count, width)
+
+
+def spaced(octets: Octets, first: int, step: int, count: int, width: int) -> Octets | None:
+    """``count`` rows at ``first``, ``first + step`` … as a read-only view of the map; None if they
+    overlap or leave the map."""
+    if step < width or first < 0 or first + (count - 1) * step + width > len(octets):
         return None
     return np.ndarray((count, width), np.uint8, octets.data, first, (step, 1))
 
@@ -118,30 +128,39 @@ class Pool:
     The first touch of 50 MB of fresh memory costs as much as the copy into it. A buffer is free
     when it has no more references than when it was made: every array that is a view of it, however
     indirect, holds one (numpy's ``base``), and so does a tensor made of such an array.
+
+    Args:
+        keep: buffers of each name that are kept.
     """
 
     def __init__(self, keep: int = 3) -> None:
         self._keep = keep
-        self._buffers: list[Octets] = []
+        self._buffers: dict[str, list[Octets]] = {}
         self._idle = 0
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Pool], tuple[int]]:
         return type(self), (self._keep,)
 
-    def take(self, size: int) -> Octets:
-        """A buffer of ``size`` bytes of any content; new memory where it would not pay."""
+    def take(self, size: int, name: str = "") -> Octets:
+        """A buffer of ``size`` bytes of any content; new memory where it would not pay.
+
+        Args:
+            name: what it is for; buffers of one name are of about one size.
+        """
         if size < POOLED:
             return np.empty(size, np.uint8)
         with self._lock:
-            return self._large(size)
+            return self._large(size, name)
 
-    def _large(self, size: int) -> Octets:
-        for at in range(len(self._buffers)):
-            if sys.getrefcount(self._buffers[at]) <= self._idle and len(self._buffers[at]) >= size:
-                return self._buffers[at][:size]
-        self._buffers = [b for b in self._buffers if len(b) >= size][-self._keep + 1 :]
-        self._buffers.append(np.empty(size, np.uint8))
+    def _large(self, size: int, name: str) -> Octets:
+        known = self._buffers.get(name, [])
+        for at in range(len(known)):
+            if sys.getrefcount(known[at]) <= self._idle and len(known[at]) >= size:
+                return known[at][:size]
+        known = [b for b in known if len(b) >= size][-self._keep + 1 :]
+        known.append(np.empty(size, np.uint8))
+        self._buffers[name] = known
         # Measured rather than known: how many references a call itself adds differs by version.
-        self._idle = sys.getrefcount(self._buffers[-1])
-        return self._buffers[-1][:]
+        self._idle = sys.getrefcount(known[-1])
+        return known[-1][:]

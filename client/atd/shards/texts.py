@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atd.shards.gather import Octets, Offsets, rows
+from atd.shards.gather import Octets, Offsets, Owners, rows
 
 INLINE: Final = 12
 MAX_MAP: Final = 2**31 - 1
@@ -37,10 +38,23 @@ def texts_by_hand(octets: Octets, offsets: Offsets, lengths: Offsets) -> list[st
     Raises:
         UnicodeDecodeError: one of them is not UTF-8.
     """
-    # A slice of the map itself is bytes at once; one of an array or a view is an object more.
-    source: Any = octets.base.obj if isinstance(octets.base, memoryview) else octets.tobytes()
+    source = _sliceable(octets)
     ends = (offsets + lengths).tolist()
     return [source[start:end].decode() for start, end in zip(offsets.tolist(), ends, strict=True)]
+
+
+def texts_across(
+    maps: Sequence[Octets], owners: Owners, offsets: Offsets, lengths: Offsets
+) -> list[str]:
+    """`texts_by_hand`, string ``i`` out of map ``owners[i]``."""
+    sources = [_sliceable(octets) for octets in maps]
+    spans = zip(owners.tolist(), offsets.tolist(), (offsets + lengths).tolist(), strict=True)
+    return [sources[owner][start:end].decode() for owner, start, end in spans]
+
+
+def _sliceable(octets: Octets) -> Any:
+    """What gives bytes at once when it is sliced; an array or a view gives an object more."""
+    return octets.base.obj if isinstance(octets.base, memoryview) else octets.tobytes()
 
 
 class Decoded:
@@ -55,14 +69,20 @@ def worth_arrow(count: int) -> bool:
     return count >= _FEW and Decoded.count >= _WORTH_IMPORTING and _arrow() is not None
 
 
-def listed(views: NDArray[Any], buffers: list[Octets]) -> list[str]:
-    """The strings of Arrow views that point into ``buffers``, each of less than 2 GiB.
+def wrapped(maps: Sequence[Octets]) -> list[Any]:
+    """The maps, each of less than 2 GiB, as buffers that Arrow views may point into."""
+    arrow: Any = _arrow()
+    return list(map(arrow.py_buffer, maps))
+
+
+def listed(views: NDArray[Any], buffers: Sequence[Any]) -> list[str]:
+    """The strings of Arrow views that point into ``buffers`` of `wrapped`.
 
     Raises:
         UnicodeDecodeError: one of them is not UTF-8.
     """
     arrow: Any = _arrow()
-    parts = [None, arrow.py_buffer(views), *map(arrow.py_buffer, buffers)]
+    parts = [None, arrow.py_buffer(views), *buffers]
     made: list[str] = arrow.Array.from_buffers(arrow.string_view(), len(views), parts).to_pylist()
     return made
 
