@@ -41,17 +41,26 @@ _TUPLE: Final = re.compile(rf" *|{_SIZE}, *|{_SIZE}(?:,{_SIZE})+,? *")
 
 def to_compact(array: NDArray[Any]) -> bytes:
     """``array`` in the compact form; it is copied to C order where it is not."""
+    return compact_head(array) + array.tobytes()
+
+
+def compact_head(array: NDArray[Any]) -> bytes:
+    """What stands before the elements of ``array`` in the compact form."""
     code = array.dtype.str.encode("ascii")
-    head = struct.pack(f"<B{len(code)}sB{array.ndim}q", len(code), code, array.ndim, *array.shape)
-    return head + array.tobytes()
+    return struct.pack(f"<B{len(code)}sB{array.ndim}q", len(code), code, array.ndim, *array.shape)
 
 
 def to_npy(array: NDArray[Any]) -> bytes:
     """``array`` as a ``.npy`` file, version 1.0: the same bytes whatever the release of numpy."""
+    return npy_head(array) + array.tobytes()
+
+
+def npy_head(array: NDArray[Any]) -> bytes:
+    """What stands before the elements of ``array`` in a ``.npy`` file."""
     shape = repr(tuple(int(size) for size in array.shape))
     text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
     text += " " * (-(len(_MAGIC) + 4 + len(text) + 1) % 64) + "\n"
-    return _MAGIC + b"\1\0" + struct.pack("<H", len(text)) + text.encode("ascii") + array.tobytes()
+    return _MAGIC + b"\1\0" + struct.pack("<H", len(text)) + text.encode("ascii")
 
 
 def read_array(data: memoryview) -> NDArray[Any]:

@@ -26,21 +26,24 @@ its name, which an index in the name would not.
 from __future__ import annotations
 
 import itertools
+import mmap
 import tempfile
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from atd.disk import storing
 from atd.errors import TooLarge
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
 from atd.shards import tar
+from atd.shards.encode import Encode
 from atd.shards.keys import check_key, key_digest
-from atd.shards.layout import SampleWriter, Stored
+from atd.shards.layout import Stored
 from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size
 
 Item: TypeAlias = tuple[str, Callable[[], Mapping[str, object] | object]]
@@ -51,10 +54,11 @@ OnShard: TypeAlias = Callable[[ShardInfo], object]
 
 _NAME_DIGITS: Final = 16
 _HASH_BITS: Final = 256
+_WRITERS: Final = 2
+"""Shards that are hashed and written while the samples of the next are encoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A sample ready to be written: its place in hash order, and its bytes in an archive."""
 
     key: str
@@ -74,8 +78,9 @@ def pack(
 ) -> list[ShardInfo]:
     """Write the samples of one split as shards below ``folder``.
 
-    Each sample is loaded once, when its turn comes; only keys, and one shard, are in memory. For
-    samples that cannot be loaded at will see `pack_stream`.
+    Each sample is loaded once, when its turn comes; only keys, and three shards, are in memory: one
+    whose samples are encoded, two that are hashed and written meanwhile. For samples that cannot be
+    loaded at will see `pack_stream`.
 
     Args:
         items: keys and loaders, in any order; for ``order="keep"`` in the order to keep.
@@ -147,27 +152,42 @@ def _write(
     groups: Iterator[list[Encoded]], folder: Path, prefix: str, on_shard: OnShard | None
 ) -> list[ShardInfo]:
     shards: list[ShardInfo] = []
-    for group in groups:
-        shard = ShardFileWriter(folder)
-        for sample in group:
-            shard.add(sample.key, sample.stored)
-        shards.append(shard.finish(lambda digest: f"{prefix}-{digest[:_NAME_DIGITS]}.tar"))
+
+    def settle(shard: Future[ShardInfo]) -> None:
+        shards.append(shard.result())
         if on_shard is not None:
             on_shard(shards[-1])
+
+    # Hashing, writing and waiting for the disk happen outside of the interpreter, so threads help.
+    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="atd-pack") as threads:
+        coming: deque[Future[ShardInfo]] = deque()
+        for group in groups:
+            if len(coming) == _WRITERS:
+                settle(coming.popleft())
+            coming.append(threads.submit(_write_shard, group, folder, prefix))
+        while coming:
+            settle(coming.popleft())
     return shards
+
+
+def _write_shard(group: list[Encoded], folder: Path, prefix: str) -> ShardInfo:
+    shard = ShardFileWriter(folder)
+    shard.add_all((sample.key, sample.stored) for sample in group)
+    return shard.finish(lambda digest: f"{prefix}-{digest[:_NAME_DIGITS]}.tar")
 
 
 class _Encoding:
     """Samples as `Encoded`, none of which is too large for a shard of its own."""
 
     def __init__(self, schema: Schema, layout: Layout, cuts: CutParameters) -> None:
-        self._writer = SampleWriter(schema, layout)
+        self._encode = Encode(schema, layout)
         self._limit = cuts.max_bytes
+        self._largest = tar.largest_members(cuts.max_bytes)
 
     def __call__(self, key: str, place: int, sample: object) -> Encoded:
-        stored = self._writer(key, sample)
+        stored = self._encode(key, sample)
         size = stored_size(stored)
-        if tar.archive_size(size) > self._limit:
+        if size > self._largest:
             raise TooLarge(
                 f"sample {key}: {tar.archive_size(size)} bytes as a shard of its own,"
                 f" but a shard holds at most {self._limit}",
@@ -202,32 +222,44 @@ class _Ahead:
 
     def __init__(self, samples: Iterator[Encoded], cuts: CutParameters) -> None:
         self._samples = samples
-        self._held: deque[Encoded] = deque()
+        self._held: list[Encoded] = []
+        self._places: list[int] = []
+        self._ends: list[int] = []
+        """Bytes of the members up to and with each sample that is held."""
         self._limit = min(cuts.target_bytes, cuts.max_bytes)
         self._max_samples = cuts.max_samples
 
     def fits(self, part: int, depth: int) -> bool:
-        """Whether all samples whose hash starts with the ``depth`` bits ``part`` fit a shard."""
-        size = 0
-        for count, sample in enumerate(self._walk(), 1):
-            if sample.place >> (_HASH_BITS - depth) != part:
-                return True
-            size += sample.size
-            if count > 1 and (tar.archive_size(size) > self._limit or count > self._max_samples):
-                return False
-        return True
+        """Whether all samples whose hash starts with the ``depth`` bits ``part`` fit a shard.
 
-    def _walk(self) -> Iterator[Encoded]:
-        yield from self._held
-        for sample in self._samples:
+        They come first of all that are held. So they fit if the first sample beyond what a shard
+        takes, if there is one, is not of the part.
+        """
+        beyond = part + 1 << _HASH_BITS - depth
+        while not (self._places and self._places[-1] >= beyond) and not self._overfull():
+            sample = next(self._samples, None)
+            if sample is None:
+                return True
             self._held.append(sample)
-            yield sample
+            self._places.append(sample.place)
+            self._ends.append(sample.size + (self._ends[-1] if self._ends else 0))
+        count = bisect_left(self._places, beyond)
+        return count <= 1 or self._fit(count)
+
+    def _overfull(self) -> bool:
+        return len(self._held) > 1 and not self._fit(len(self._held))
+
+    def _fit(self, count: int) -> bool:
+        size = tar.archive_size(self._ends[count - 1])
+        return size <= self._limit and count <= self._max_samples
 
     def take(self, part: int, depth: int) -> list[Encoded]:
         """Give up those samples."""
-        group: list[Encoded] = []
-        while self._held and self._held[0].place >> (_HASH_BITS - depth) == part:
-            group.append(self._held.popleft())
+        count = bisect_left(self._places, part + 1 << _HASH_BITS - depth)
+        group = self._held[:count]
+        gone = self._ends[count - 1] if count else 0
+        del self._held[:count], self._places[:count]
+        self._ends = [end - gone for end in self._ends[count:]]
         return group
 
 
@@ -289,7 +321,14 @@ class _Spool:
     def in_order(self) -> Iterator[Encoded]:
         """The samples by the hash of their key."""
         self._entries.sort()
-        for place, key, start, lengths in self._entries:
-            self._file.seek(start)
-            stored = [(suffix, self._file.read(length)) for suffix, length in lengths]
-            yield Encoded(key, place, stored_size(stored), stored)
+        with storing(self._folder):
+            self._file.write(b"\0")  # an empty file cannot be mapped
+            self._file.flush()
+            whole = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        with whole:
+            for place, key, start, lengths in self._entries:
+                stored, at = [], start
+                for suffix, length in lengths:
+                    stored.append((suffix, whole[at : at + length]))
+                    at += length
+                yield Encoded(key, place, stored_size(stored), stored)

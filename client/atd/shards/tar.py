@@ -14,6 +14,7 @@ mark, bytes after it. Nothing is allocated for a size before the size was found 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
@@ -86,6 +87,28 @@ def header(name: bytes, size: int) -> bytes:
     return b"".join((name, _BEFORE_SIZE[len(name)], octal, _MTIME, checksum, _AFTER_CHECKSUM))
 
 
+def headers(names: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
+    """`header` for many members at once, which costs a fifth of it; the same bytes."""
+    width = max(map(len, names), default=1)
+    letters = np.array(names, f"S{width}").view(np.uint8).reshape(-1, width)
+    octal = _octal_digits(np.array(sizes, np.int64), 11)
+    # At most 111 bytes, so 16 bits hold their sum.
+    sums = letters.sum(axis=1, dtype=np.uint16) + octal.sum(axis=1, dtype=np.uint16)
+    table = np.empty((len(names), BLOCK), np.uint8)
+    table[:] = np.frombuffer(_TEMPLATE, np.uint8)
+    table[:, :width] = letters
+    table[:, 124:135] = octal
+    table[:, 148:154] = _octal_digits(sums.astype(np.int64) + _TEMPLATE_SUM, 6)
+    table[:, 154:156] = (0, 32)
+    blocks: list[bytes] = table.view(f"V{BLOCK}").ravel().tolist()
+    return blocks
+
+
+def _octal_digits(numbers: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
+    digits = (numbers[:, np.newaxis] >> np.arange(3 * (count - 1), -1, -3)) & 7
+    return (digits + 48).astype(np.uint8)
+
+
 def member_size(payload: int) -> int:
     """Bytes that a member with ``payload`` bytes takes, with its header and padding."""
     return BLOCK + payload + -payload % BLOCK
@@ -94,6 +117,11 @@ def member_size(payload: int) -> int:
 def archive_size(members: int) -> int:
     """Bytes of a whole archive whose members (see `member_size`) take ``members`` bytes."""
     return -(-(members + 2 * BLOCK) // RECORD) * RECORD
+
+
+def largest_members(archive: int) -> int:
+    """The most bytes that the members of an archive of at most ``archive`` bytes can take."""
+    return archive // RECORD * RECORD - 2 * BLOCK
 
 
 def check_member_name(name: str) -> bytes:
@@ -129,7 +157,7 @@ class TarWriter:
         encoded = check_member_name(name)
         size = len(payload)
         if size > MAX_MEMBER:
-            raise TooLarge(f"{name}: {size} bytes, but a tar member holds at most {MAX_MEMBER}")
+            raise _too_large(name, size)
         self._write(header(encoded, size))
         self._write(payload)
         self._write(_PADDING[size % BLOCK])
@@ -137,12 +165,35 @@ class TarWriter:
         self.position += member_size(size)
         return offset
 
+    def add_all(self, names: Sequence[str], payloads: Sequence[bytes]) -> None:
+        """Append many regular files, as `add` does one after the other.
+
+        Raises:
+            InvalidSyntax, TooLarge: as `add`; then nothing is written.
+        """
+        encoded = [check_member_name(name) for name in names]
+        sizes = list(map(len, payloads))
+        if max(sizes, default=0) > MAX_MEMBER:
+            at = sizes.index(max(sizes))
+            raise _too_large(names[at], sizes[at])
+        pieces: list[bytes] = [b""] * (3 * len(sizes))
+        pieces[::3] = headers(encoded, sizes)
+        pieces[1::3] = payloads
+        pieces[2::3] = [_PADDING[size % BLOCK] for size in sizes]
+        for piece in pieces:
+            self._write(piece)
+        self.position += sum(map(member_size, sizes))
+
     def finish(self) -> int:
         """Write the end mark and the record padding; returns the size of the archive in bytes."""
         total = archive_size(self.position)
         self._write(bytes(total - self.position))
         self.position = total
         return total
+
+
+def _too_large(name: str, size: int) -> TooLarge:
+    return TooLarge(f"{name}: {size} bytes, but a tar member holds at most {MAX_MEMBER}")
 
 
 # ------------------------------------------------------------------ reading
