@@ -84,13 +84,8 @@ bench: $(VENV)/.dev ## the benchmarks: ratios against a peer in the same run
 	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 .PHONY: bench-loader
-bench-loader: .venv-bench/.done ## how fast samples are read, against other loaders in the same run
-	.venv-bench/bin/python benchmarks/loader
-
-.venv-bench/.done: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e . pyarrow webdataset
-	@touch $@
+bench-loader: $(VENV)/.dev ## how fast samples are read, beside the peers in environments of their own (options: ARGS="--help")
+	$(BIN)/python benchmarks/loader $(ARGS)
 
 .PHONY: clean
 clean: ## remove what make installed and what tests left

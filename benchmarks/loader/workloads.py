@@ -1,37 +1,62 @@
-"""The samples that every loader reads: four workloads, the same on every machine.
+"""The samples that every loader reads: six workloads, the same on every machine.
 
-A: float32[64], int, short text. B: uint8[64,64,3], int, caption. C: uint8[256,256,3], int.
-D: text of 1 to 4 KB, int. About a tenth of the text is not ASCII.
+===  =====================================================  ============  ====================
+     fields                                                 at scale 1    what it asks about
+===  =====================================================  ============  ====================
+A    label, ``x``: float32[64], ``text``: 8 to 24 chars     200,000       cost a sample
+B    label, ``x``: uint8[64,64,3], ``text``: 20 to 120      50,000        small images
+C    label, ``x``: uint8[256,256,3]                         5,000         bytes a second
+D    label, ``text``: 1,000 to 4,000 chars                  100,000       text
+E    label, ``x``: float32[n], n from 16 to 512             100,000       ragged arrays
+F    label, ``x``: JPEG of 224 x 224                        10,000        decoding
+===  =====================================================  ============  ====================
+
+About a tenth of the text is not ASCII. Belongs here: `WORKLOADS`, and `Base`, the samples as plain
+files that are written once and that every environment reads. Only numpy (and, to draw the pictures,
+Pillow): this module is imported where atd is not installed.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Final
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-import atd
+Row: TypeAlias = tuple[int, Any, "str | None"]
+"""Label; array, bytes of a JPEG, or None; text or None."""
 
-_WORDS: Final = (
+SHARDS: Final = 10
+"""Shards of a data set in the formats that have shards."""
+
+_WORDS: Final = str.split(
     "the quick brown fox jumps over lazy dog lorem ipsum dolor sit amet neuron voltage trace "
     "microscope calcium imaging spike train protein fold token gradient shard iterator café "
     "naïve Zürich données federation データ"
 )
+_WHOLE: Final = 32 * SHARDS
+"""Samples come in multiples of this, so that batches of 32 and shards come out even."""
+_PICTURES: Final = 100
+"""Pictures that differ; more would only take longer to draw."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of sample.
+    """One kind of sample, and how many of them.
 
     Args:
         name: its letter.
-        count: samples; shards hold a tenth of them.
-        dtype, shape: of the array field ``x``; None without one.
-        text: least and most characters of the field ``text``; None without one.
+        count: samples.
+        dtype: of the array ``x``; None without one.
+        shape: of the array; for a ragged one the least and the most elements; for JPEG the picture.
+        text: least and most characters of ``text``; None without one.
+        form: what ``x`` is: ``dense``, ``ragged``, ``jpeg``, or ``none``.
     """
 
     name: str
@@ -39,52 +64,154 @@ class Workload:
     dtype: str | None
     shape: tuple[int, ...]
     text: tuple[int, int] | None
+    form: str
 
     @property
     def per_shard(self) -> int:
         """Samples in a shard."""
-        return -(-self.count // 10)
+        return -(-self.count // SHARDS)
 
-    @cached_property
+    @property
     def fields(self) -> tuple[str, ...]:
-        """The fields in the order of the class."""
-        return ("label", *(("x",) if self.dtype else ()), *(("text",) if self.text else ()))
+        """The fields, label first."""
+        x = () if self.form == "none" else ("x",)
+        return ("label", *x, *(("text",) if self.text else ()))
 
-    @cached_property
-    def cls(self) -> type[Any]:
-        """The class of a sample: a plain dataclass, the same for all loaders that take one."""
-        hints: dict[str, Any] = {
-            "label": int,
-            "x": Annotated[NDArray[np.dtype(self.dtype or "u1").type], atd.Shape(*self.shape)],
-            "text": str,
-        }
-        return make_dataclass(f"Sample{self.name}", [(name, hints[name]) for name in self.fields])
+
+_AT_SCALE_1: Final = (
+    Workload("A", 200_000, "float32", (64,), (8, 24), "dense"),
+    Workload("B", 50_000, "uint8", (64, 64, 3), (20, 120), "dense"),
+    Workload("C", 5_000, "uint8", (256, 256, 3), None, "dense"),
+    Workload("D", 100_000, None, (), (1000, 4000), "none"),
+    Workload("E", 100_000, "float32", (16, 512), None, "ragged"),
+    Workload("F", 10_000, "uint8", (224, 224, 3), None, "jpeg"),
+)
+LETTERS: Final = "".join(workload.name for workload in _AT_SCALE_1)
+
+
+def workload(letter: str, scale: float) -> Workload:
+    """The workload ``letter`` with ``scale`` times its samples, rounded to `_WHOLE`."""
+    found = next(one for one in _AT_SCALE_1 if one.name == letter)
+    count = _WHOLE * max(1, round(found.count * scale / _WHOLE))
+    return Workload(letter, count, found.dtype, found.shape, found.text, found.form)
+
+
+class Base:
+    """The samples of one workload, on the disk as ``.npy`` files in ``folder``.
+
+    Generated by whoever asks first; read mapped afterwards, because numpy's generators promise no
+    stable stream between versions and the environments have different ones.
+    """
+
+    def __init__(self, workload: Workload, folder: Path) -> None:
+        self.workload = workload
+        self.folder = folder
+        if not (folder / "done").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _generate(workload, folder)
+            (folder / "done").touch()
+
+    def _load(self, name: str) -> NDArray[Any]:
+        found: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+        return found
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The labels of all samples."""
-        return np.random.default_rng(ord(self.name)).integers(0, 1000, self.count)
+        """All labels."""
+        return self._load("labels")
 
-    def samples(self) -> Iterator[dict[str, Any]]:
-        """Every sample as a dict, in order."""
-        rng = np.random.default_rng(ord(self.name) + 1)
-        known = _WORDS.split()
-        words = " ".join(known[i] for i in rng.integers(0, len(known), 50_000))
-        for label in self.labels.tolist():
-            sample: dict[str, Any] = {"label": label}
-            if self.dtype:
-                sample["x"] = rng.integers(0, 256, self.shape, np.uint8).astype(self.dtype)
-            if self.text:
-                start = int(rng.integers(0, 40_000))
-                sample["text"] = words[start : start + int(rng.integers(*self.text))]
-            yield sample
+    @cached_property
+    def total(self) -> tuple[int, int]:
+        """What a complete pass must see: the number of samples and the sum of their labels."""
+        return self.workload.count, int(self.labels.sum())
+
+    @cached_property
+    def dense(self) -> NDArray[Any]:
+        """The arrays of a dense workload, stacked."""
+        return self._load("x")
+
+    @cached_property
+    def _x_ends(self) -> list[int]:
+        return [0, *self._load("x_ends").tolist()]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """All texts."""
+        raw = self._load("text").tobytes()
+        ends = [0, *self._load("text_ends").tolist()]
+        return [raw[low:high].decode() for low, high in pairwise(ends)]
+
+    def x(self, i: int) -> Any:
+        """The array of sample ``i``, or the bytes of its JPEG; None without."""
+        form = self.workload.form
+        if form == "none":
+            return None
+        if form == "dense":
+            return self.dense[i]
+        piece = self.dense[self._x_ends[i] : self._x_ends[i + 1]]
+        return piece.tobytes() if form == "jpeg" else piece
+
+    def rows(self, low: int = 0, high: int | None = None) -> Iterator[Row]:
+        """The samples from ``low`` to ``high``, in order."""
+        texts = self.texts if self.workload.text else None
+        labels = self.labels[low:high].tolist()
+        for i, label in enumerate(labels, low):
+            yield label, self.x(i), texts[i] if texts else None
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """The samples as dicts of the fields they have."""
+        names = self.workload.fields
+        for label, x, text in self.rows():
+            yield dict(zip(names, [v for v in (label, x, text) if v is not None], strict=True))
 
 
-def workloads(scale: float) -> list[Workload]:
-    """All four, with ``scale`` times the usual number of samples."""
-    return [
-        Workload("A", int(200_000 * scale), "float32", (64,), (8, 24)),
-        Workload("B", int(50_000 * scale), "uint8", (64, 64, 3), (20, 120)),
-        Workload("C", int(5_000 * scale), "uint8", (256, 256, 3), None),
-        Workload("D", int(100_000 * scale), None, (), (1000, 4000)),
-    ]
+# ------------------------------------------------------------------ generating
+
+
+def _generate(workload: Workload, folder: Path) -> None:
+    rng = np.random.default_rng(ord(workload.name))
+    count = workload.count
+    np.save(folder / "labels.npy", rng.integers(0, 1000, count))
+    if workload.form == "dense":
+        np.save(folder / "x.npy", _noise(rng, workload.dtype, (count, *workload.shape)))
+    elif workload.form == "ragged":
+        sizes = rng.integers(workload.shape[0], workload.shape[1] + 1, count)
+        np.save(folder / "x_ends.npy", sizes.cumsum())
+        np.save(folder / "x.npy", _noise(rng, workload.dtype, (int(sizes.sum()),)))
+    elif workload.form == "jpeg":
+        drawn = [_jpeg(rng, workload.shape) for _ in range(_PICTURES)]
+        _save_bytes(folder, "x", [drawn[n % _PICTURES] for n in range(count)])
+    if workload.text:
+        _save_bytes(folder, "text", _texts(rng, count, *workload.text))
+
+
+def _noise(rng: np.random.Generator, dtype: str | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    if dtype == "float32":
+        return rng.standard_normal(shape, np.float32)
+    return rng.integers(0, 256, shape, np.uint8)
+
+
+def _texts(rng: np.random.Generator, count: int, least: int, most: int) -> list[bytes]:
+    pool = " ".join(_WORDS[i] for i in rng.integers(0, len(_WORDS), 50_000))
+    starts = rng.integers(0, len(pool) - most, count).tolist()
+    sizes = rng.integers(least, most + 1, count).tolist()
+    return [pool[at : at + size].encode() for at, size in zip(starts, sizes, strict=True)]
+
+
+def _jpeg(rng: np.random.Generator, shape: tuple[int, ...]) -> bytes:
+    """A picture with soft shapes and a little noise, so that it compresses as photographs do."""
+    # Only who generates needs Pillow, and reading must work where it is not installed.
+    from PIL import Image  # noqa: PLC0415
+
+    height, width, _ = shape
+    coarse = rng.integers(0, 256, (height // 28, width // 28, 3), np.uint8)
+    soft = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    noisy = np.asarray(soft).astype(np.int16) + rng.integers(-12, 13, shape)
+    out = io.BytesIO()
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=88)
+    return out.getvalue()
+
+
+def _save_bytes(folder: Path, name: str, pieces: list[bytes]) -> None:
+    np.save(folder / f"{name}_ends.npy", np.cumsum([len(piece) for piece in pieces]))
+    np.save(folder / f"{name}.npy", np.frombuffer(b"".join(pieces), np.uint8))
