@@ -10,6 +10,7 @@ from atd.errors import HandleAbsent
 from atd.names import DATASET, SCHEMA
 from atd_daemon.sync.follow.states import State
 from following import CHECK_EVERY_S, Following, until
+from sync_gate import Gate, asked
 from world import Account, World
 from world.datasets import publish
 
@@ -272,32 +273,3 @@ async def test_freshness_is_told_by_checks(daemon: Following, alice: Account) ->
     assert row.checked_at is not None
     assert row.checked_at > (before.checked_at or 0) + CHECK_EVERY_S / 2
     assert 1 <= asked(daemon, "sync.getLatestCommit") <= 4
-
-
-class Gate:
-    """Keeps the answers to getRepo back until it is opened."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._open = False
-        self._asked = 0
-        world.lie(self._tell, path="sync.getRepo?")
-
-    async def _tell(self, call: object, answer: object) -> object:
-        told = await answer()  # type: ignore[operator]
-        self._asked += 1
-        await until(lambda: self._open, "the gate is opened")
-        return told
-
-    async def asked(self, times: int = 1) -> None:
-        """Wait until somebody asked."""
-        await until(lambda: self._asked >= times, "a repository is asked for")
-
-    def open(self) -> None:
-        """Let the answers go."""
-        self._open = True
-
-
-def asked(daemon: Following, method: str) -> int:
-    """How often a method was called."""
-    return sum(f"{method}?" in call.url for call in daemon.world.calls)

@@ -1,0 +1,35 @@
+"""Holding back what a repository is asked for, and counting questions."""
+
+from __future__ import annotations
+
+from following import Following, until
+from world import World
+
+
+class Gate:
+    """Keeps the answers to getRepo back until it is opened."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._open = False
+        self._asked = 0
+        world.lie(self._tell, path="sync.getRepo?")
+
+    async def _tell(self, call: object, answer: object) -> object:
+        told = await answer()  # type: ignore[operator]
+        self._asked += 1
+        await until(lambda: self._open, "the gate is opened")
+        return told
+
+    async def asked(self, times: int = 1) -> None:
+        """Wait until somebody asked."""
+        await until(lambda: self._asked >= times, "a repository is asked for")
+
+    def open(self) -> None:
+        """Let the answers go."""
+        self._open = True
+
+
+def asked(daemon: Following, method: str) -> int:
+    """How often a method was called."""
+    return sum(f"{method}?" in call.url for call in daemon.world.calls)
