@@ -4,7 +4,7 @@ What belongs here: `Filters`, and how they and the typed terms become a `Plan`. 
 only to know whose handle was named.
 
 What can be said in marks (see `marks`) is part of the index lookup. What cannot (an exact number or
-moment, a regular expression) is compared with each match, in `Plan.accepts`.
+moment, a regular expression) is compared with each match.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from atd.names import MAX_INTEGER
 from atd_daemon.catalog.marks import (
     EVERY,
     NOTHING,
@@ -57,31 +56,28 @@ class Filters:
 
 NO_FILTERS: Final = Filters()
 
-Row = tuple[int, str, str, int | None, int | None]
-"""Of a data set: id, name, updated, samples, size."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to look for: ``match`` in the index (empty: everything), then `accepts`.
+    """What to look for: ``match`` in the index (empty: everything), then what follows.
 
     ``named`` finds those of them that have all words in their names, None where no name can.
-    ``words`` are what to rank by; ``mark`` tells this question from every other.
+    ``conditions`` are further ones, in SQL over the columns of ``datasets``, with their values;
+    ``patterns`` look at names. ``words`` are what to rank by; ``mark`` tells this question from
+    every other.
     """
 
     match: str
     words: tuple[Words, ...]
     named: str | None
-    checks: tuple[Callable[[Row], bool], ...]
+    conditions: tuple[tuple[str, str | int], ...]
+    patterns: tuple[Callable[[str], bool], ...]
     mark: str
 
-    def accepts(self, row: Row) -> bool:
-        """Whether a match is also what the index cannot say.
-
-        Raises:
-            InvalidSyntax: a regular expression takes too long.
-        """
-        return all(check(row) for check in self.checks)
+    @property
+    def compares(self) -> bool:
+        """Whether not everything can be said in the index."""
+        return bool(self.conditions or self.patterns)
 
 
 def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool) -> Plan:
@@ -109,7 +105,8 @@ def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool
         match=match,
         words=typed.wanted,
         named=_named(typed, match),
-        checks=(*_comparisons(every), *patterns),
+        conditions=tuple(_comparisons(every)),
+        patterns=tuple(patterns),
         mark=hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest()[:12],
     )
 
@@ -228,29 +225,20 @@ def _keys(marks: Iterable[str]) -> str:
     return f"keys : ({alternatives or NOTHING})"
 
 
-def _comparisons(filters: Filters) -> Iterator[Callable[[Row], bool]]:
-    """What is compared with each match, of an id, a name, a moment, samples and bytes."""
-    since = filters.since
-    if since is not None:
-        yield lambda row: row[2] >= since
-    if filters.min_samples is not None or filters.max_samples is not None:
-        yield _within(lambda row: row[3], filters.min_samples, filters.max_samples)
-    if filters.min_size is not None or filters.max_size is not None:
-        yield _within(lambda row: row[4], filters.min_size, filters.max_size)
+def _comparisons(filters: Filters) -> Iterator[tuple[str, str | int]]:
+    """What is compared with each match."""
+    limits = (
+        ("d.updated >= ?", filters.since),
+        ("d.samples >= ?", filters.min_samples),
+        ("d.samples <= ?", filters.max_samples),
+        ("d.size >= ?", filters.min_size),
+        ("d.size <= ?", filters.max_size),
+    )
+    for condition, value in limits:
+        if value is not None:
+            yield condition, value
 
 
-def _within(
-    number_of: Callable[[Row], int | None], least: int | None, most: int | None
-) -> Callable[[Row], bool]:
-    low, high = least or 0, MAX_INTEGER if most is None else most
-
-    def check(row: Row) -> bool:
-        number = number_of(row)
-        return number is not None and low <= number <= high
-
-    return check
-
-
-def _pattern(pattern: str, keep: bool) -> Callable[[Row], bool]:
+def _pattern(pattern: str, keep: bool) -> Callable[[str], bool]:
     matches = compiled(pattern)
-    return lambda row: matches(row[1]) == keep
+    return lambda name: matches(name) == keep

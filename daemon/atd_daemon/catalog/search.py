@@ -32,15 +32,14 @@ from atd.errors import InvalidSyntax
 from atd.protocol.syntax import quote
 from atd_daemon.catalog.marks import typed_name_marks
 from atd_daemon.catalog.model import Facets, FacetValue
-from atd_daemon.catalog.query import Filters, Plan, Row, may_be_typing, planned
+from atd_daemon.catalog.query import Filters, Plan, may_be_typing, planned
 
 CANDIDATES: Final = 2000
 NAMED: Final = 500
 LOOKED: Final = 5_000
-FACETED: Final = 2000
+FACETED: Final = 1000
 MAX_LIMIT: Final = 100
 MAX_FACET_VALUES: Final = 20
-_CHUNK: Final = 500
 _RANKED_WORDS: Final = 4
 _MAX_CURSOR: Final = 512
 
@@ -51,7 +50,6 @@ _IN_TITLE: Final = "title"
 _IN_LISTS: Final = "{tags tasks fields license publisher}"
 _NAME_WEIGHT, _TITLE_WEIGHT, _LISTS_WEIGHT = 5, 4, 3
 
-_COLUMNS: Final = "d.id, d.name, d.updated, d.samples, d.size"
 _NARROW: Final = "datasets d INDEXED BY datasets_narrow"
 
 
@@ -260,48 +258,54 @@ def _matches(
 
     The latter is None where there are no more.
     """
-    if not plan.checks:
+    if not plan.compares:
         ids = _ids(db, match, below, count)
         return ids, (ids[-1] if len(ids) == count else None)
+    end = _ids(db, match, below, 1, skip=LOOKED - 1)
     kept: list[int] = []
-    for _ in range(LOOKED // _CHUNK):
-        rows = _rows(db, match, below, _CHUNK)
-        for row in rows:
-            if plan.accepts(row):
-                kept.append(row[0])
-                if len(kept) == count:
-                    return kept, row[0]
-        if len(rows) < _CHUNK:
-            return kept, None
-        below = rows[-1][0]
-    return kept, below
+    for number, name in _compared(db, plan, match, below, end[0] if end else 0):
+        if all(accepts(name) for accepts in plan.patterns):
+            kept.append(number)
+            if len(kept) == count:
+                return kept, number
+    return kept, (end[0] if end else None)
 
 
-def _ids(db: sqlite3.Connection, match: str, below: int, count: int) -> list[int]:
-    """The newest matches under ``below``."""
+def _ids(db: sqlite3.Connection, match: str, below: int, count: int, *, skip: int = 0) -> list[int]:
+    """The newest matches under ``below``, without the first ``skip``."""
     if match:
         rows = db.execute(
             "SELECT rowid FROM search WHERE search MATCH ? AND rowid < ?"
-            " ORDER BY rowid DESC LIMIT ?",
-            (match, below, count),
+            " ORDER BY rowid DESC LIMIT ? OFFSET ?",
+            (match, below, count, skip),
         )
     else:
         rows = db.execute(
-            "SELECT id FROM datasets WHERE id < ? ORDER BY id DESC LIMIT ?", (below, count)
+            "SELECT id FROM datasets WHERE id < ? ORDER BY id DESC LIMIT ? OFFSET ?",
+            (below, count, skip),
         )
     return [number for (number,) in rows]
 
 
-def _rows(db: sqlite3.Connection, match: str, below: int, count: int) -> list[Row]:
-    """As `_ids`, with all that can be compared."""
-    if not match:
-        sql = f"SELECT {_COLUMNS} FROM {_NARROW} WHERE d.id < ? ORDER BY d.id DESC LIMIT ?"  # noqa: S608
-        return db.execute(sql, (below, count)).fetchall()
-    return db.execute(
-        f"SELECT {_COLUMNS} FROM search s CROSS JOIN {_NARROW} ON d.id = s.rowid"  # noqa: S608
-        " WHERE s.search MATCH ? AND s.rowid < ? ORDER BY s.rowid DESC LIMIT ?",
-        (match, below, count),
-    ).fetchall()
+def _compared(
+    db: sqlite3.Connection, plan: Plan, match: str, below: int, least: int
+) -> Iterator[tuple[int, str]]:
+    """The matches from ``least`` to under ``below`` that hold every comparison, newest first."""
+    further = "".join(f" AND {condition}" for condition, _ in plan.conditions)
+    values = (below, least, *(value for _, value in plan.conditions))
+    if match:
+        yield from db.execute(
+            f"SELECT d.id, d.name FROM search s CROSS JOIN {_NARROW} ON d.id = s.rowid"  # noqa: S608
+            f" WHERE s.search MATCH ? AND s.rowid < ? AND s.rowid >= ?{further}"
+            " ORDER BY s.rowid DESC",
+            (match, *values),
+        )
+        return
+    yield from db.execute(
+        f"SELECT d.id, d.name FROM {_NARROW} WHERE d.id < ? AND d.id >= ?{further}"  # noqa: S608
+        " ORDER BY d.id DESC",
+        values,
+    )
 
 
 def _names(db: sqlite3.Connection, ids: Sequence[int]) -> Iterator[tuple[int, str]]:
