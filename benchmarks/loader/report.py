@@ -88,7 +88,7 @@ def digits(value: float | None) -> str:
     """Two significant digits, and never an exponent."""
     if value is None:
         return "–"
-    if not value:
+    if abs(value) < 0.005:
         return "0"
     places = max(0, 1 - math.floor(math.log10(abs(value))))
     return f"{round(value, places):,.{min(places, 2)}f}"
@@ -117,6 +117,8 @@ def _rows(results: Results, measure: str, columns: list[str]) -> Iterable[str]:
             value = results.values.get((measure, letter, loader))
             trouble = results.troubles.get((measure, letter, loader))
             ratio = results.ratio(measure, letter, loader) if is_rate else value
+            if measure == "memory" and ratio is not None:
+                ratio = max(ratio, 0.0)  # what was given back is no news
             if is_rate and loader == BASE and value is not None:
                 cells.append(f"1 = {value:,.0f}/s")
             else:
