@@ -77,19 +77,18 @@ class Shelf:
                 self._open.move_to_end(number)
                 return found
             coming = self._coming.get(number)
-            mine = coming is None or coming.cancel()  # nobody began with it
+            # Nobody began with it; or it failed when nobody waited, and may succeed by now.
+            mine = coming is None or coming.cancel() or coming.done()
             if coming is None or mine:
                 coming = self._coming[number] = Future()
                 coming.set_running_or_notify_cancel()
         if mine:
             self._take(number, coming)
-        try:
-            return coming.result()
-        finally:
-            # An error is told once; who asks again after it makes a new attempt.
-            with self._lock:
-                if self._coming.get(number) is coming:
-                    del self._coming[number]
+        return coming.result()
+
+    def has(self, number: int) -> bool:
+        """Whether shard ``number`` is open."""
+        return number in self._open
 
     def expect(self, numbers: Iterable[int], most: int | None = None) -> None:
         """Begin to open the shards that will be needed next, in this order.
@@ -140,6 +139,7 @@ class Shelf:
         try:
             found = self._opened(number)
         except BaseException as error:
+            # Told to those who wait now; who asks after it makes a new attempt.
             coming.set_exception(error)
             return
         with self._lock:
