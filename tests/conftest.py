@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from reference.dnszone import Zone
 from reference.install import is_installed
@@ -18,6 +19,10 @@ from reference.network import Network
 from support import memory_folder
 
 StartNetwork = Callable[..., Network]
+
+# How long an example takes says something about the machine, and nothing about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # A process started in the background ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

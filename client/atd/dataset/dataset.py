@@ -23,7 +23,6 @@ from atd.dataset.flow import Flow
 from atd.dataset.loader import Loader, Plan
 from atd.dataset.order import DEFAULT_WINDOW
 from atd.dataset.patience import PatientBatches, PatientCursor, read_from
-from atd.dataset.selection import Selection
 from atd.dataset.stages import Filter, Map
 from atd.errors import LocalError
 from atd.schema.fields import Schema
@@ -93,7 +92,8 @@ class Dataset(Generic[T]):
 
     def ordered(self) -> Dataset[T]:
         """The samples as the release lists them: undoes a `shuffled` written just before."""
-        return self._with(selection=self._selected("ordered").ordered())
+        whole = self._whole("ordered")
+        return whole._with(selection=whole.flow.selection.ordered())
 
     def shuffled(
         self,
@@ -114,9 +114,10 @@ class Dataset(Generic[T]):
 
         Keeps the length. Replaces a shuffle written just before.
         """
-        selection = self._selected("shuffled")
+        whole = self._whole("shuffled")
+        selection = whole.flow.selection
         shuffled = selection.shuffled(seed=seed, epoch=epoch, window=window, block=block)
-        return self._with(selection=shuffled)
+        return whole._with(selection=shuffled)
 
     def take(self, n: int) -> Dataset[T]:
         """The first ``n`` samples, or all if there are fewer. After `filter`, of those kept."""
@@ -141,9 +142,9 @@ class Dataset(Generic[T]):
         if not fractions or min(fractions) <= 0 or ends[-1] > 1 + 1e-9:
             told = ", ".join(map(str, fractions)) or "none"
             raise LocalError(f"expected positive fractions that add up to 1 at most, got {told}")
-        selection = self._selected("split")
+        whole = self._whole("split")
+        selection = whole.flow.selection
         bounds = [0, *(round(min(1.0, end) * selection.total) for end in ends.tolist())]
-        whole = self._materialised()
         return tuple(
             whole._with(selection=selection.part(begin, end, seed))
             for begin, end in pairwise(bounds)
@@ -162,8 +163,8 @@ class Dataset(Generic[T]):
             raise LocalError(f"expected a rank in range({world}), got {rank}")
         if self.flow.world != 1:
             raise LocalError("this data set is already the share of one rank")
-        selection = self._selected("shard")
-        return self._materialised()._with(selection=selection.share(rank, world), world=world)
+        whole = self._whole("shard")
+        return whole._with(selection=whole.flow.selection.share(rank, world), world=world)
 
     # -- as what ----------------------------------------------------------------------------
 
@@ -301,10 +302,9 @@ class Dataset(Generic[T]):
     def __getitem__(self, which: slice | Sequence[int]) -> Dataset[T]: ...
     def __getitem__(self, which: int | slice | Sequence[int]) -> T | Dataset[T]:
         """``ds[i]`` is a sample; ``ds[a:b]`` and ``ds[[i, j]]`` are data sets of those."""
-        whole = self._materialised()
+        one = isinstance(which, int | np.integer)
+        whole = self._materialised() if one else self._whole("take, skip and slices")
         total = whole.flow.selection.total
-        if not isinstance(which, int | np.integer):
-            self._selected("take, skip and slices")
         if isinstance(which, slice):
             chosen = whole.flow.selection.span(*which.indices(total))
             return whole._with(selection=chosen)
@@ -422,11 +422,11 @@ class Dataset(Generic[T]):
         if self.flow.stages:
             raise LocalError(f"{method} belongs before map and filter: they see its samples")
 
-    def _selected(self, method: str) -> Selection:
-        """The selection to change, with the survivors of any filter known."""
+    def _whole(self, method: str) -> Dataset[T]:
+        """What ``method`` may select from: nobody's share, with the survivors of filters known."""
         if self.flow.world != 1 and method != "ordered":
             raise LocalError(f"{method}: write it before shard, so that every rank sees one order")
-        return self._materialised().flow.selection
+        return self._materialised()
 
     def _materialised(self) -> Dataset[T]:
         """The same samples with every filter evaluated: one pass, and then the length is known."""
