@@ -21,7 +21,7 @@ from atd_daemon.sync.follow.states import State
 from world import Account, World
 from world.daemons import Reader
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 CHECK_EVERY_S = 900.0
 
 

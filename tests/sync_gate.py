@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from following import Following, until
-from world import World
+from world import Answer, Call, World
 
 
 class Gate:
@@ -15,8 +17,8 @@ class Gate:
         self._asked = 0
         world.lie(self._tell, path="sync.getRepo?")
 
-    async def _tell(self, call: object, answer: object) -> object:
-        told = await answer()  # type: ignore[operator]
+    async def _tell(self, call: Call, answer: Callable[[], Awaitable[Answer]]) -> Answer:
+        told = await answer()
         self._asked += 1
         await until(lambda: self._open, "the gate is opened")
         return told

@@ -58,6 +58,10 @@ class Session:
         """One procedure with a JSON body."""
         return call(self.account.pds, method, body, self._token)
 
+    def headers(self) -> dict[str, str]:
+        """What a request of this session carries."""
+        return {"authorization": f"Bearer {self._token}"}
+
     def put(self, collection: str, rkey: str, record: dict[str, Any]) -> dict[str, Any]:
         """Write a record; its ``uri`` and ``cid``."""
         body = {"repo": self.account.did, "collection": collection, "rkey": rkey}

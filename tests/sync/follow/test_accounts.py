@@ -62,8 +62,7 @@ async def test_a_departure_that_no_event_told_is_found_by_the_check(
 async def test_an_account_event_that_its_pds_does_not_confirm_changes_nothing(
     following: Following, alice: Account
 ) -> None:
-    body = {"did": alice.did, "active": False, "status": "takendown"}
-    alice.pds.firehose.put("#account", body)
+    alice.pds.firehose.put("#account", {"did": alice.did, "active": False, "status": "takendown"})
     await following.pass_time(15)
     assert following.state(alice) is State.SYNCHRONIZED
     assert following.catalog.datasets()

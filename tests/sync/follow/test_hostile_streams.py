@@ -102,7 +102,12 @@ async def test_a_removal_that_nobody_signed_removes_nothing(
 ) -> None:
     before = following.indexed(alice.did)
     path = f"{DATASET}/flowers"
-    op = {"action": "delete", "path": path, "cid": None, "prev": alice.head.records[path]}
+    op: dict[str, Value] = {
+        "action": "delete",
+        "path": path,
+        "cid": None,
+        "prev": alice.head.records[path],
+    }
     alice.pds.firehose.put("#commit", {**silently(alice), "ops": [op]})
     await following.quiet()
     assert following.indexed(alice.did) == before

@@ -17,7 +17,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from atd.errors import AtdError, DaemonError
 from atd.protocol.identity import Identity
@@ -34,7 +34,9 @@ from atd_daemon.sync.follow.tending import Tender
 from atd_daemon.sync.follow.timing import HOST, Time
 from atd_daemon.sync.resolve import Resolver
 
-_START_SPREAD_S = 30.0
+CONFIRM_EVERY_S: Final = 10.0
+"""How often strangers can make us ask about one publisher."""
+_START_SPREAD_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +81,7 @@ class Follower:
         *,
         check_every_s: float,
         clock_skew_s: float,
+        confirm_every_s: float = CONFIRM_EVERY_S,
         relay: str | None = None,
         time: Time,
     ) -> None:
@@ -89,7 +92,7 @@ class Follower:
         self._events = events
         self._relay = relay
         self._check_every_s = check_every_s
-        self._intake = Intake(self.board, clock_skew_s)
+        self._intake = Intake(self.board, clock_skew_s, confirm_every_s)
         self._tender = Tender(
             self.board, self._intake, resolver, pds, self, check_every_s=check_every_s
         )

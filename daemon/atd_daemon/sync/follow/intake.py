@@ -8,7 +8,7 @@ PDS: whether there is something newer (`Need.CHECK`), or all of it again where s
 missing (`Event.GAP`).
 
 #identity and #account messages are signed by nobody. They only say what to ask for, and that is
-asked at its source, not more often than `CONFIRM_EVERY_S` for one publisher.
+asked at its source, not more often than every ``confirm_every_s`` for one publisher.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from atd_daemon.sync.follow.states import State
 from atd_daemon.sync.follow.stream import Stream
 from atd_daemon.sync.follow.timing import GAPS
 
-CONFIRM_EVERY_S: Final = 10.0
 STEADY_S: Final = 60.0
 """A repository that was synchronized for so long has no failures in a row."""
 _MISSING: Final = frozenset(
@@ -58,11 +57,12 @@ _MISSING: Final = frozenset(
 class Intake:
     """The `stream.Sink` of all streams."""
 
-    def __init__(self, board: Board, clock_skew_s: float) -> None:
+    def __init__(self, board: Board, clock_skew_s: float, confirm_every_s: float) -> None:
         self.identify: Callable[[Repo], Awaitable[Identity | None]] = _unknown
         """How to find out who signs for a repository; None: it cannot be found out now."""
         self._board = board
         self._skew_s = clock_skew_s
+        self._confirm_every_s = confirm_every_s
 
     # --- what a stream says -----------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class Intake:
             return True
         what = f"{repo.did} is at {repo.host}, message {message.seq} came from {stream.origin}"
         self._board.reject(repo.did, stream.origin, Reject.WRONG_HOST, what)
-        self._board.need_again(repo, Need.IDENTITY, CONFIRM_EVERY_S)
+        self._board.need_again(repo, Need.IDENTITY, self._confirm_every_s)
         return False
 
     def _claimed(
@@ -121,18 +121,18 @@ class Intake:
         """Have asked at its source what nobody signed."""
         if isinstance(message, AccountMessage):
             repo.claimed_active = (stream.origin, message.active)
-            self._board.need_again(repo, Need.STATUS, CONFIRM_EVERY_S)
+            self._board.need_again(repo, Need.STATUS, self._confirm_every_s)
         elif message.handle is not None:
             repo.claimed_handle = (stream.origin, message.handle)
         # A migration is told by #account or #identity alone; both change who and where it is.
-        self._board.need_again(repo, Need.IDENTITY, CONFIRM_EVERY_S)
+        self._board.need_again(repo, Need.IDENTITY, self._confirm_every_s)
 
     async def _told(self, stream: Stream, repo: Repo, message: CommitMessage | SyncMessage) -> None:
         """A commit or a sync of a followed publisher, from where it may come from."""
         if repo.state is State.INACTIVE:
             what = f"{repo.did} is not active, message {message.seq} tells of a commit"
             self._board.reject(repo.did, stream.origin, Reject.INACTIVE, what)
-            self._board.need_again(repo, Need.STATUS, CONFIRM_EVERY_S)
+            self._board.need_again(repo, Need.STATUS, self._confirm_every_s)
         elif repo.state is State.SYNCING:
             await self._hold(stream, repo, message)
         else:
@@ -261,8 +261,8 @@ class Intake:
             await self._gap(repo)
             return
         if error.reason == Reject.BAD_SIGNATURE:
-            board.need_again(repo, Need.IDENTITY, CONFIRM_EVERY_S)
-        board.need_again(repo, Need.CHECK, CONFIRM_EVERY_S)
+            board.need_again(repo, Need.IDENTITY, self._confirm_every_s)
+        board.need_again(repo, Need.CHECK, self._confirm_every_s)
 
     async def _gap(self, repo: Repo) -> None:
         await self._board.gap(repo, self._pause(repo))

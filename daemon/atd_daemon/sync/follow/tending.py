@@ -214,11 +214,11 @@ class Tender:
     async def _left(self, repo: Repo, status: str, error: AccountInactive) -> None:
         """It is not active: listed no more, asked again at every check."""
         board = self._board
-        await board.shift(repo, Event.LEFT)
         board.drop_held(repo)
         repo.error = error
         now, store = board.time.now(), board.store
         await board.in_thread(lambda: store.left(repo.did, State.INACTIVE, status, error, now=now))
+        await board.shift(repo, Event.LEFT)
         repo.due.pop(Need.RESYNC, None)
         self.next_check(repo)
         await board.tell()
