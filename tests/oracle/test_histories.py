@@ -1,0 +1,22 @@
+"""Random histories with faults and lies: the index ends as that of a daemon which saw none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from oracle.histories import History
+from oracle.stage import Stage
+
+SEEDS = int(os.environ.get("ATD_SOAK_SEEDS", "20"))
+LENGTH = 8
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_after_any_history_the_index_is_true(seed: int, tmp_path: Path) -> None:
+    async with Stage.of(tmp_path, seed) as stage:
+        told = await History(seed, LENGTH).play(stage)
+        print("\n".join(told))  # shown where it fails
+        await stage.check()
