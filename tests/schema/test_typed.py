@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
 import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import atd
 from atd.dataset.typed import TypedDataset
@@ -187,8 +191,131 @@ def test_no_line_from_elsewhere_can_say_how_the_file_is_encoded() -> None:
     assert third.startswith("# coding: utf-7\n")
 
 
-@pytest.mark.parametrize("bad", ["a b", "class", "__x", "x=1", "é", "a\nb", ""])
+BAD_NAMES = (
+    *("a b", "class", "None", "True", "async", "x=1", "a.b", "1a", "a-b", "", "a\nb", "a\0", "a\\"),
+    *("__x", "__init__", "__slots__", "__class_getitem__", "__atd_hints__", "__", "____"),
+    # Python takes these for ASCII letters (NFKC), or an eye does.
+    *(
+        "\uff43lass",
+        "\U0001d41e\U0001d42f\U0001d41a\U0001d425",
+        "\ufb01eld",
+        "\u017felf",
+        "\u0430td",
+    ),
+    *("é", "a\u200b", "a\u200d", "\u202ea", "a" * 65, "a" * 100_000),
+)
+
+
+@pytest.mark.parametrize("bad", BAD_NAMES, ids=lambda bad: ascii(bad)[:30])
 def test_a_name_that_is_no_identifier_never_gets_here(bad: str) -> None:
-    value = [{"name": bad, "kind": {"$type": "network.atd.schema#string"}}]
+    """Not as a field, within a struct, as an alias, or as a dimension."""
+    string = {"$type": "network.atd.schema#string"}
+    struct = {"$type": "network.atd.schema#struct", "fields": [{"name": bad, "kind": string}]}
+    array = {"$type": "network.atd.schema#array", "dtype": "int8", "dims": [{"name": bad}]}
+    for field in (
+        {"name": bad, "kind": string},
+        {"name": "a", "kind": struct},
+        {"name": "a", "kind": string, "aliases": [bad]},
+        {"name": "a", "kind": array},
+    ):
+        with pytest.raises(atd.errors.LexiconError) as caught:
+            Schema.from_value([field])
+        assert len(str(caught.value)) < 600
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        *(("description", text) for text in ("a\x1b[2J", "a\rb", "\x00", "\ud800", "x" * 10_001)),
+        *(("unit", text) for text in ("a\nb", "\x07", "x" * 65, "")),
+        *(("class", text) for text in ("a\nb", "", "\x85", "x" * 513)),
+        *(("dtype", text) for text in ("O", "V8", "int8'", "float32, x", "np.int8", "<f4)\n")),
+        *(("mode", text) for text in ("RGB\n", "'", "RGB'", "x" * 33)),
+        *(("mediaTypes", text) for text in ("image/png'", "a", "image/png\n", "")),
+        *(("language", text) for text in ("en'", "en\n", "")),
+        *(("format", text) for text in ("xyxy'", "", "abcd")),
+    ],
+)
+def test_words_that_could_leave_their_quotes_never_get_here(place: str, text: str) -> None:
+    """Nor would they leave them, since all goes through ``repr``: this is the second wall."""
+    kind = {
+        "class": {"$type": "network.atd.schema#label", "classes": [{"name": text}]},
+        "dtype": {"$type": "network.atd.schema#array", "dtype": text},
+        "mode": {"$type": "network.atd.schema#image", "mode": text},
+        "mediaTypes": {"$type": "network.atd.schema#audio", "mediaTypes": [text]},
+        "language": {"$type": "network.atd.schema#text", "language": text},
+        "format": {"$type": "network.atd.schema#box", "format": text},
+    }.get(place, {"$type": "network.atd.schema#string"})
+    field = {"name": "a", "kind": kind}
+    if place in ("description", "unit"):
+        field[place] = text
+    if place == "format" and not text:
+        assert Schema.from_value([field])["a"].kind == fields.Box()
+        return
     with pytest.raises(atd.errors.LexiconError):
-        Schema.from_value(value)
+        Schema.from_value([field])
+
+
+NAMES = st.sampled_from(
+    [
+        name
+        for name in {*WORDS, *dir(builtins), *dir(Protocol), "mro", "_", "case"}
+        if not name.startswith("__") and not keyword.iskeyword(name)
+    ]
+)
+WILD = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20) | (
+    st.sampled_from(NASTY)
+)
+LABELS = st.lists(WILD, min_size=1, max_size=3, unique=True).map(fields.Label)
+ARRAYS = st.builds(fields.Dim, NAMES, st.none() | st.just(3)).map(
+    lambda dim: fields.Array("int8", (dim,))
+)
+
+
+def structs(inner: st.SearchStrategy[fields.Kind]) -> st.SearchStrategy[fields.Kind]:
+    members = st.lists(st.builds(Field, NAMES, inner), min_size=1, max_size=3, unique_by=_name)
+    return members.map(lambda found: fields.Struct(tuple(found)))
+
+
+def _name(field: Field) -> str:
+    return field.name
+
+
+KINDS = st.recursive(
+    LABELS
+    | ARRAYS
+    | st.sampled_from(
+        [fields.String(), fields.Box("cxcywh"), fields.Image(("image/png",), "RGB"), fields.Int(8)]
+    ),
+    lambda inner: st.builds(fields.List, inner) | structs(inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    members=st.lists(
+        st.tuples(NAMES, KINDS, WILD, st.booleans()),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda one: one[0],
+    ),
+    name=WILD,
+    ref=WILD,
+    said=st.text(max_size=20),
+)
+def test_any_schema_that_can_be_published_becomes_types_and_nothing_else(
+    tmp_path: Path, members: Any, name: str, ref: str, said: str
+) -> None:
+    schema = Schema(
+        tuple(
+            Field(field, kind, optional=optional, nullable=optional, description=words)
+            for field, kind, words, optional in members
+        )
+    )
+    made = to_typed_module(schema, name, ref, [said])
+    assert_only_types(made.source, made.constant)
+    found = run(made.source, tmp_path)
+    assert atd.schema_of(found[made.sample]) == schema
+    assert found[made.constant].ref == ref
