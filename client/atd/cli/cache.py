@@ -135,9 +135,9 @@ def prune(
 
 @app.command("verify", epilog=_VERIFY)
 def verify(
-    fetch: Annotated[
-        bool, typer.Option("--fetch/--no-fetch", help="Fetch damaged shards anew.")
-    ] = True,
+    no_fetch: Annotated[
+        bool, typer.Option("--no-fetch", help="Only say what is damaged, and set it aside.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Hash every shard in the store; set damaged ones aside and fetch them anew."""
@@ -153,7 +153,8 @@ def verify(
                 show.clear()
                 _say_damaged(event["step"])
 
-        result = service.finish(Connection().stream(api.VERIFY_CACHE, {"fetch": fetch}), told)
+        events = Connection().stream(api.VERIFY_CACHE, {"fetch": not no_fetch})
+        result = service.finish(events, told)
     if json:
         output.emit({**result, "files": steps})
     else:

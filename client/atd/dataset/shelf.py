@@ -86,10 +86,6 @@ class Shelf:
             self._take(number, coming)
         return coming.result()
 
-    def has(self, number: int) -> bool:
-        """Whether shard ``number`` is open."""
-        return number in self._open
-
     def expect(self, numbers: Iterable[int], most: int | None = None) -> None:
         """Begin to open the shards that will be needed next, in this order.
 
