@@ -22,6 +22,7 @@ from atd import errors
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from atd.changes import ChangeInfo, history, log
     from atd.connection import Connection
     from atd.dataset.dataset import Dataset
     from atd.dataset.load import load
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from atd.shards.media import Audio, Image
 
 _ROOMS = {
+    "atd.changes": ("ChangeInfo", "history", "log"),
     "atd.connection": ("Connection",),
     "atd.dataset.dataset": ("Dataset",),
     "atd.dataset.load": ("load",),
@@ -85,6 +87,7 @@ __all__ = [
     "About",
     "Audio",
     "Batch",
+    "ChangeInfo",
     "Columns",
     "Connection",
     "Dataset",
@@ -102,8 +105,10 @@ __all__ = [
     "check_proof",
     "concat",
     "errors",
+    "history",
     "load",
     "lock",
+    "log",
     "login",
     "logout",
     "ls",

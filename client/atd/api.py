@@ -72,6 +72,9 @@ LIST_ACCOUNTS: Final = Endpoint("network.atd.account.list", "query")
 LIST_DATASETS: Final = Endpoint("network.atd.catalog.listDatasets", "query")
 SEARCH_DATASETS: Final = Endpoint("network.atd.catalog.searchDatasets", "query")
 GET_DATASET: Final = Endpoint("network.atd.catalog.getDataset", "query")
+RESOLVE_NAME: Final = Endpoint("network.atd.catalog.resolveName", "query")
+GET_HISTORY: Final = Endpoint("network.atd.catalog.getHistory", "query")
+LIST_LOG: Final = Endpoint("network.atd.catalog.listLog", "query")
 GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
 GET_PROOF: Final = Endpoint("network.atd.catalog.getProof", "query", CAR)
 VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
@@ -114,6 +117,9 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         LIST_DATASETS,
         SEARCH_DATASETS,
         GET_DATASET,
+        RESOLVE_NAME,
+        GET_HISTORY,
+        LIST_LOG,
         GET_RELEASE,
         GET_PROOF,
         VERIFY,

@@ -13,7 +13,8 @@
     │   ├── NeedsConsent             17   the step must be agreed to first
     │   ├── TooLarge                 18   larger than the receiving side takes
     │   ├── Conflict                 19   what is published changed, or the version exists
-    │   └── BadSettings              20   a setting has a value that cannot be used
+    │   ├── BadSettings              20   a setting has a value that cannot be used
+    │   └── AmbiguousName            21   a name alone, which several publishers use
     ├── RemoteError                  30   what someone published is wrong: never retried
     │   ├── ProofError               31   a record, tree, commit or signature does not prove
     │   │   ├── PreviousKey          32   signed by an earlier key of this DID
@@ -161,6 +162,13 @@ class BadSettings(LocalError):
 
     exit_code = 20
     advice = "see where it comes from with: atd config"
+
+
+class AmbiguousName(LocalError):
+    """Several publishers have a data set of this name, and nothing decides between them."""
+
+    exit_code = 21
+    advice = "say which one is meant: @HANDLE/NAME"
 
 
 class RemoteError(AtdError):

@@ -49,6 +49,16 @@ def check_name(text: str) -> str:
     return text
 
 
+def domain_of_name(name: str) -> tuple[str, ...]:
+    """The domains, one of whose owners may have named ``name``: itself in reverse, or a part of it.
+
+    ``com.lecun.mnist`` begins with ``lecun.com`` in reverse. At least two labels are the domain's
+    and at least one is not, so a name without two dots is of no domain.
+    """
+    labels = name.split(".")
+    return tuple(".".join(reversed(labels[:count])) for count in range(2, len(labels)))
+
+
 def check_split(text: str) -> str:
     """The split name ``text``, such as ``train``: as a data set name, 64 characters at most."""
     if not _SPLIT.fullmatch(text):

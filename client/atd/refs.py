@@ -9,9 +9,12 @@
     at://did:plc:…/network.atd.release/flowers:1.0.0 … or of a release
     ./shards   /data/shards   flowers       a folder of shards
     https://…/{000..009}.tar   s3://…       shards outside any catalogue
+    mnist   com.lecun.mnist@1.0.0           a name alone, of whoever publishes it (`parse_name`)
 
-A word whose first part is a handle (it has a dot) or a DID names a data set; a folder that looks
-like one is written ``./name.with.dots/folder``. ``at://@handle`` is not ATProto and is refused.
+A name alone looks like a folder of that name: `parse_ref` gives the folder, and whoever can look
+whether there is one asks `parse_name`. A word whose first part is a handle (it has a dot) or a DID
+names a data set; a folder that looks like one is written ``./name.with.dots/folder``.
+``at://@handle`` is not ATProto and is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from atd.names import DATASET, RELEASE, check_name, check_split, check_version, 
 from atd.protocol.syntax import AtUri, Did, Handle, parse_actor, quote
 
 _DATASET: Final = re.compile(r"([^/]+)/([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
+_BARE: Final = re.compile(r"([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
 _FOLDER_STARTS: Final = ("/", "./", "../", "~")
 _URL_SCHEMES: Final = ("http://", "https://", "s3://")
 _FORMS: Final = "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…; a folder: ./NAME"
@@ -44,6 +48,19 @@ class DatasetRef:
         version = f"@{self.version}" if self.version else ""
         split = f":{self.split}" if self.split else ""
         return f"{start}/{self.name}{version}{split}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameRef:
+    """The name of a data set without its publisher; a version and a split where they were given."""
+
+    name: str
+    version: str | None = None
+    split: str | None = None
+
+    def of(self, authority: Did | Handle) -> DatasetRef:
+        """The data set of this name that ``authority`` publishes."""
+        return DatasetRef(authority, self.name, self.version, self.split)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,25 @@ def parse_dataset_ref(text: str) -> DatasetRef:
     if not isinstance(ref, DatasetRef):
         raise InvalidSyntax(f"expected a published data set, got {quote(text)}", next_step=_FORMS)
     return ref
+
+
+def parse_name(text: str) -> NameRef | None:
+    """The name alone that ``text`` is, with a version and a split if it has them; None: it is none.
+
+    A DID, a URI, a path and whatever has a publisher are none.
+    """
+    match = None if text.startswith("did:") else _BARE.fullmatch(text)
+    if match is None:
+        return None
+    name, version, split = match.groups()
+    try:
+        return NameRef(
+            check_name(name),
+            None if version is None else check_version(version),
+            None if split is None else check_split(split),
+        )
+    except InvalidSyntax:
+        return None
 
 
 def parse_authority(text: str) -> Did | Handle:

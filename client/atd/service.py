@@ -11,17 +11,23 @@ environment names (see `atd.settings`). All raise what the daemon raised, as the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from atd import api
 from atd.connection import Connection, Param
-from atd.errors import DaemonError
-from atd.refs import parse_authority, parse_dataset_ref
+from atd.errors import AmbiguousName, DaemonError, RecordAbsent
+from atd.protocol.syntax import Did
+from atd.refs import DatasetRef, NameRef, parse_authority, parse_dataset_ref, parse_name
 
 Event = Mapping[str, Any]
 OnProgress = Callable[[Event], None]
+
+MAX_PAGES: Final = 40
+"""How often a search asks for more before it gives what it has."""
+MAX_SHOWN: Final = 8
+"""How many candidates of an ambiguous name are listed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class DatasetInfo:
     description: str | None
     license: str | None
     tags: tuple[str, ...]
+    tasks: tuple[str, ...]
+    modalities: tuple[str, ...]
     version: str | None
     samples: int | None
     shards: int | None
@@ -67,6 +75,8 @@ class DatasetInfo:
             description=value.get("description"),
             license=value.get("license"),
             tags=tuple(value.get("tags", ())),
+            tasks=tuple(value.get("tasks", ())),
+            modalities=tuple(value.get("modalities", ())),
             version=latest.get("version"),
             samples=latest.get("samples"),
             shards=latest.get("shards"),
@@ -130,22 +140,152 @@ def ls(
 
 
 def listing(
-    actor: str | None, *, refresh: bool = True, connection: Connection | None = None
+    actor: str | None,
+    *,
+    refresh: bool = True,
+    limit: int | None = None,
+    cursor: str | None = None,
+    connection: Connection | None = None,
 ) -> Mapping[str, Any]:
-    """As `ls`, with what could not be proved: the answer of ``listDatasets`` itself."""
+    """As `ls`, with what could not be proved: the answer of ``listDatasets`` itself.
+
+    Args:
+        limit: how many at most, and a ``cursor`` in the answer if there are more; None: all.
+    """
     params: dict[str, Param] = {
         "actor": None if actor is None else str(parse_authority(actor)),
         "refresh": refresh,
+        "limit": limit,
+        "cursor": cursor,
     }
     return (connection or Connection()).call(api.LIST_DATASETS, params)
 
 
 def search(
-    text: str, *, limit: int = 25, connection: Connection | None = None
+    text: str = "",
+    *,
+    license: str | Sequence[str] = (),
+    publisher: str | Sequence[str] = (),
+    tag: str | Sequence[str] = (),
+    task: str | Sequence[str] = (),
+    modality: str | Sequence[str] = (),
+    field: str | Sequence[str] = (),
+    kind: str | Sequence[str] = (),
+    since: str | None = None,
+    min_samples: int | None = None,
+    max_samples: int | None = None,
+    min_size: int | None = None,
+    max_size: int | None = None,
+    sort: str = "relevance",
+    limit: int = 25,
+    connection: Connection | None = None,
 ) -> list[DatasetInfo]:
-    """The data sets the daemon knows that ``text`` finds, best first, at most ``limit`` (1-100)."""
-    answer = (connection or Connection()).call(api.SEARCH_DATASETS, {"q": text, "limit": limit})
+    """The data sets the daemon knows that ``text`` and the filters find, at most ``limit``.
+
+    Args:
+        text: words and search terms (``tag:``, ``field:``, ``/regular expression/`` …).
+        license: SPDX; of several, one is enough. So with ``publisher``: a handle, a DID, or a word
+            of a handle. Of all other filters, each is meant.
+        kind: a kind of field or a dtype: ``image``, ``uint8``.
+        since: its card changed then or later: ``2026-01``, ``7d`` …
+        min_samples: of the latest release, as the other numbers; sizes are bytes.
+        sort: ``relevance``, ``newest`` or ``name``.
+
+    Raises:
+        InvalidSyntax: a regular expression or a moment is none.
+    """
+    filters: dict[str, Param] = {
+        "licenses": _several(license),
+        "publishers": _several(publisher),
+        "tags": _several(tag),
+        "tasks": _several(task),
+        "modalities": _several(modality),
+        "fields": _several(field),
+        "kinds": _several(kind),
+        "since": since,
+        "minSamples": min_samples,
+        "maxSamples": max_samples,
+        "minSize": min_size,
+        "maxSize": max_size,
+        "sort": sort,
+    }
+    answer = searching(text, filters, limit=limit, connection=connection)
     return [DatasetInfo.from_json(value) for value in answer["datasets"]]
+
+
+def searching(
+    text: str, filters: Mapping[str, Param], *, limit: int, connection: Connection | None = None
+) -> Mapping[str, Any]:
+    """As `search`, with the parameters of ``searchDatasets`` by their own names; its answer.
+
+    A page may be short although there is more, so pages are asked for until there are ``limit``
+    (or `MAX_PAGES` were asked for; there is a ``cursor`` then).
+    """
+    daemon = connection or Connection()
+    found: dict[str, Any] = {"datasets": []}
+    cursor: str | None = None
+    for page in range(MAX_PAGES):
+        wanted = min(limit - len(found["datasets"]), 100)
+        given = {**filters, "q": text, "limit": wanted, "cursor": cursor}
+        answer = daemon.call(api.SEARCH_DATASETS, given if page == 0 else {**given, "facets": None})
+        found["datasets"] += answer["datasets"]
+        cursor = answer.get("cursor")
+        if "facets" in answer:
+            found["facets"] = answer["facets"]
+        if cursor is None or len(found["datasets"]) >= limit:
+            break
+    return found if cursor is None else {**found, "cursor": cursor}
+
+
+def _several(value: str | Sequence[str]) -> list[str] | None:
+    return [value] if isinstance(value, str) else list(value) or None
+
+
+@dataclass(frozen=True)
+class NamedDataset:
+    """What a name alone means: the data set, who that is in words, and why it is that one."""
+
+    ref: DatasetRef
+    friendly: str
+    reason: str
+
+
+def resolved(ref: str, connection: Connection | None = None) -> DatasetRef:
+    """The data set that ``ref`` names; a name alone is looked for among what is known here.
+
+    Raises:
+        InvalidSyntax: it names a folder or a URL, or nothing at all.
+        RecordAbsent, AmbiguousName: as `find_name`.
+    """
+    name = parse_name(ref)
+    return parse_dataset_ref(ref) if name is None else find_name(name, connection).ref
+
+
+def find_name(name: NameRef, connection: Connection | None = None) -> NamedDataset:
+    """The data set that a name alone means (docs/decisions/0017 has the rule).
+
+    Raises:
+        RecordAbsent: no data set of this name is known here.
+        AmbiguousName: several are, and nothing decides between them.
+    """
+    answer = (connection or Connection()).call(api.RESOLVE_NAME, {"name": name.name})
+    chosen, candidates = answer.get("chosen"), answer["candidates"]
+    if chosen is not None:
+        return NamedDataset(name.of(Did.parse(chosen["did"])), _who(chosen), answer["reason"])
+    if not candidates:
+        raise RecordAbsent(
+            f"no data set named {name.name} is known here",
+            next_step=f"say who publishes it: @HANDLE/{name.name}; or look at publishers: atd ls",
+        )
+    shown = ", ".join(_who(one) for one in candidates[:MAX_SHOWN])
+    more = ", …" if len(candidates) > MAX_SHOWN else ""
+    raise AmbiguousName(f"{name.name} is ambiguous ({answer['reason']}): {shown}{more}")
+
+
+def _who(candidate: Mapping[str, Any]) -> str:
+    owner = f"@{candidate['handle']}" if "handle" in candidate else candidate["did"]
+    proved = " (of its own domain)" if candidate["domainProved"] else ""
+    return f"{owner}/{candidate['name']}{proved}"
 
 
 def show(
@@ -161,7 +301,7 @@ def show(
         RecordAbsent: it is proved that the publisher has no such data set.
     """
     params: dict[str, Param] = {
-        "ref": str(parse_dataset_ref(ref)),
+        "ref": str(resolved(ref, connection)),
         "refresh": refresh,
         "allowPreviousKey": allow_previous_key,
     }
@@ -182,7 +322,7 @@ def verify(
     are not in the store; without it they are counted as absent, not as wrong.
     """
     question = {
-        "ref": str(parse_dataset_ref(ref)),
+        "ref": str(resolved(ref, connection)),
         "fetch": fetch,
         "allowPreviousKey": allow_previous_key,
     }
@@ -210,7 +350,7 @@ def pull(
         ``uri, cid, did, name, version, shards, samples, bytes, fetched`` (bytes that were fetched).
     """
     question = {
-        "ref": str(parse_dataset_ref(ref)),
+        "ref": str(resolved(ref, connection)),
         "splits": list(splits),
         "allowPreviousKey": allow_previous_key,
     }

@@ -34,7 +34,10 @@ ASKING = [
 LIBRARY = [
     *SHARDS,
     *ASKING,
-    *(f"atd.{room}" for room in ("bundles", "following", "locks", "proofs", "service", "s3")),
+    *(
+        f"atd.{room}"
+        for room in ("bundles", "changes", "following", "locks", "proofs", "service", "s3")
+    ),
 ]
 
 ARROWS: dict[str, list[str]] = {
@@ -58,6 +61,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.launch": ASKING,
     "atd.connection": [*ASKING, "atd"],
     "atd.service": ASKING,
+    "atd.changes": [*ASKING, "atd.service"],
     "atd.following": [*ASKING, "atd.service"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
@@ -74,11 +78,17 @@ ARROWS: dict[str, list[str]] = {
         *(f"atd_daemon.{room}" for room in ("catalog", "config", "sqlite")),
     ],
     "atd_daemon.store": [
+        "atd.api",
         *RECORDS,
         "atd.files",
         *(f"atd_daemon.{room}" for room in ("store", "network", "config")),
     ],
-    "atd_daemon.host": [*RECORDS, "atd", "atd_daemon.host", "atd_daemon.sqlite"],
+    "atd_daemon.listener": [],
+    "atd_daemon.host": [
+        *RECORDS,
+        "atd",
+        *(f"atd_daemon.{room}" for room in ("host", "sqlite", "listener")),
+    ],
     "atd_daemon.sync": [
         *LIBRARY,
         "atd",
@@ -117,7 +127,10 @@ DOORS: dict[str, list[str]] = {
     "torch": ["atd.dataset.torch_door"],
     "fsspec": ["atd.dataset.fsspec_door"],
     "typer": ["atd.cli"],
-    "aiohttp": [f"atd_daemon.{room}" for room in ("network.transport", "server", "host", "main")],
+    "aiohttp": [
+        f"atd_daemon.{room}"
+        for room in ("network.transport", "server", "host", "public", "listener", "main")
+    ],
     "dns": ["atd_daemon.network.names"],
     "sqlite_utils": ["atd_daemon.catalog.migrations"],
     # The demo alters a host's database behind its back, as a burglar would.

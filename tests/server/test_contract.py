@@ -120,7 +120,10 @@ async def test_the_wrong_method_is_refused(client: Client, method: str, path: st
 @pytest.mark.parametrize(
     "query",
     [
-        "",
+        "?sort=best",
+        "?minSamples=-1",
+        "?since=soon",
+        "?q=name~(",
         "?q=a&limit=0",
         "?q=a&limit=101",
         "?q=a&limit=many",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from atd import service
 from atd.errors import AtdError, BadSource, HandleAbsent, RecordAbsent
 from atd.names import DATASET, RELEASE, release_key
-from atd.refs import DatasetRef, FolderRef, parse_dataset_ref, parse_ref
+from atd.refs import DatasetRef, FolderRef, parse_dataset_ref, parse_name, parse_ref
 from atd.service import DatasetInfo
 
 
@@ -22,6 +22,8 @@ def about(text: str) -> Iterator[None]:
     try:
         yield
     except RecordAbsent as error:
+        if parse_name(text) is not None:
+            raise  # a name alone that nobody has: it says so itself
         ref = parse_dataset_ref(text)
         if not _is_meant(ref, error):
             raise

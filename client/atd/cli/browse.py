@@ -1,4 +1,4 @@
-"""``atd ls``, ``show``, ``search``, ``preview``, ``schema show``: looking at what is published."""
+"""``atd ls``, ``show``, ``preview``, ``schema show``: looking at what is published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 import atd
 from atd import errors, service
-from atd.cli import advice, output, schemas
+from atd.cli import advice, finding, history, output, schemas
 from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, PreviousKeyOption, RefArgument
 from atd.cli.samples import describe_sample
@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("ls", epilog=_LS)(ls)
     app.command("show", epilog=_SHOW)(show)
-    app.command("search", epilog=_SEARCH)(search)
+    finding.register(app)
+    history.register(app)
     app.command("preview", epilog=_PREVIEW)(preview)
     schema_app.command("show", epilog=_SCHEMA)(schema_show)
     schemas.register(schema_app)
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
 _LS = examples(
     "atd ls @alice.example.com     # asks her PDS, and proves every entry",
     "atd ls                        # what is known here, asking nobody",
+    "atd ls --all                  # all of it, not the first 100",
     after="An entry that could not be proved or read is not listed, but named on stderr with the "
     "reason.",
 )
@@ -41,12 +43,8 @@ _SHOW = examples(
     "atd show @alice.example.com/flowers",
     "atd show @alice.example.com/flowers@1.0.0",
     "atd show did:plc:ewvi7nxzyoun6zhxrhs64oiz/flowers --json",
-)
-_SEARCH = examples(
-    "atd search handwritten digits",
-    "atd search '\"optical recognition\"'    # a phrase",
-    "atd search flow                         # the last word may be a beginning",
-    after="Finds what was listed or loaded on this machine before: atd ls @HANDLE.",
+    "atd show @alice.example.com/flowers --history   # what changed, when, by which commit",
+    "atd show flowers                                # by name alone, if only one is known here",
 )
 _PREVIEW = examples(
     "atd preview @alice.example.com/flowers",
@@ -62,47 +60,57 @@ def ls(
         typer.Argument(metavar="@HANDLE", help="A publisher; everything that is known if absent."),
     ] = None,
     cached: CachedOption = False,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="How many at most, 1 to 1,000.")
+    ] = 100,
+    everything: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the data sets of a publisher, each proved."""
+    """List the data sets of a publisher, each proved.
+
+    By publisher and name.
+    """
     with advice.about(actor or ""), asking(actor or "the index", quiet=json):
-        answer = service.listing(actor, refresh=not cached)
+        answer = _listing(actor, not cached, 1000 if everything else limit, everything)
     if json:
         output.emit(answer)
         return
     found = [service.DatasetInfo.from_json(value) for value in answer["datasets"]]
     nothing = "nothing is known here yet; look at a publisher with: atd ls @HANDLE"
-    _list(found, empty=nothing if actor is None else f"{actor} has no data sets")
+    finding.table(found, empty=nothing if actor is None else f"{actor} has no data sets")
+    if "cursor" in answer:
+        output.note(f"these are the first {len(found):,}; see all with --all")
     for problem in answer["problems"]:
         reason = f"{output.clean(problem['uri'])}: {output.clean(problem['reason'])}"
         output.note(f"not listed: {reason}")
 
 
-def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words to find.")],
-    limit: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", help="How many at most, 1 to 100.")
-    ] = 25,
-    json: JsonOption = False,
-) -> None:
-    """Search names, titles, descriptions, tags, licences, publishers.
-
-    All words must be found, among what the daemon knows: what you listed or loaded.
-    """
-    found = service.search(" ".join(words), limit=limit)
-    if json:
-        output.emit({"datasets": [info.raw for info in found]})
-        return
-    _list(found, empty="nothing found; the daemon knows what you listed: atd ls @HANDLE")
+def _listing(actor: str | None, refresh: bool, limit: int, everything: bool) -> dict[str, Any]:
+    """One page of a list, or all of them in one."""
+    answer = dict(service.listing(actor, refresh=refresh, limit=limit))
+    while everything and "cursor" in answer:
+        cursor = answer.pop("cursor")
+        following = service.listing(actor, refresh=False, limit=limit, cursor=cursor)
+        answer["datasets"] = [*answer["datasets"], *following["datasets"]]
+        if "cursor" in following:
+            answer["cursor"] = following["cursor"]
+    return answer
 
 
 def show(
     ref: RefArgument,
+    with_history: Annotated[
+        bool, typer.Option("--history", help="What changed, when, by which commit.")
+    ] = False,
     cached: CachedOption = False,
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show one data set: card, schema, releases, shards, proofs."""
+    ref = finding.settled(ref)
+    if with_history:
+        history.show(ref, cached=cached, json=json)
+        return
     with advice.about(ref), asking(ref, quiet=json):
         detail = service.show(ref, refresh=not cached, allow_previous_key=allow_previous_key)
     if json:
@@ -143,6 +151,7 @@ def schema_show(ref: RefArgument, cached: CachedOption = False, json: JsonOption
 
     With --json, as the record has it.
     """
+    ref = finding.settled(ref)
     with advice.about(ref), asking(ref, quiet=json):
         detail = service.show(ref, refresh=not cached)
     if detail.python is None:
@@ -169,6 +178,7 @@ def preview(
 
     The shards that hold them are fetched, and verified.
     """
+    ref = finding.settled_unless_folder(ref)
     with advice.about_folder(ref), asking(ref, quiet=json):
         dataset = atd.load(ref, split=split)
         rows = [describe_sample(sample) for sample in dataset.take(count)]
@@ -178,25 +188,6 @@ def preview(
     for number, row in enumerate(rows):
         output.say(f"sample {number} of {len(dataset):,}")
         output.fields(row.items(), indent="  ")
-
-
-def _list(found: list[service.DatasetInfo], *, empty: str) -> None:
-    if not found:
-        output.note(empty)
-        return
-    rows = [
-        (
-            info.ref,
-            info.version or "-",
-            "-" if info.samples is None else f"{info.samples:,}",
-            "-" if info.size is None else output.human_bytes(info.size),
-            info.license or "-",
-            "deprecated" if info.raw.get("deprecated") else info.proof,
-            info.title or "",
-        )
-        for info in found
-    ]
-    output.table(rows, ("dataset", "version", "samples", "size", "licence", "proof", "title"))
 
 
 def _proof(proof: Mapping[str, Any]) -> str:

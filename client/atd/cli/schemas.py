@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from atd import errors, service
-from atd.cli import advice, output
+from atd.cli import advice, finding, output
 from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, YesOption
 from atd.cli.words import examples
@@ -68,6 +68,9 @@ def schema_pull(
 
 def _module(ref: str, cached: bool) -> TypedModule:
     place = parse_ref(ref)
+    if isinstance(place, FolderRef):
+        ref = finding.settled_unless_folder(ref)
+        place = parse_ref(ref)
     if isinstance(place, FolderRef):
         folder = Path(place.path).expanduser()
         manifest = Manifest.load(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -13,11 +14,13 @@ from atd.dataset.outside import url_source
 from atd.dataset.selection import Selection
 from atd.dataset.source import OnProgress, ShardSource, folder_source, release_source
 from atd.dataset.typed import Ref, TypedDataset
-from atd.errors import LocalError
+from atd.errors import LocalError, RecordAbsent
 from atd.locks import pinned_answer
-from atd.refs import DatasetRef, FolderRef, parse_ref
+from atd.refs import DatasetRef, FolderRef, parse_name, parse_ref
+from atd.refs import Ref as Place
 from atd.schema.resolve import resolve
 from atd.schema.row import Row
+from atd.service import find_name
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -77,6 +80,8 @@ def load(
             ``:split``; a folder made by ``atd pack``; or shards outside any catalogue, as an
             ``http(s)://`` or ``s3://`` address (of ``atd.json``'s folder, or of tar files with
             ``{000..009}``, which are fetched now), proved only where an ``atd.json`` says how;
+            or a name alone, where no folder is called so and it means one data set among those
+            that are known here (a warning says which: programs had better name the publisher);
             or a typed `Ref` of any of these, which brings the class to read samples as.
         split: which split; all of them, one after the other, where it is None.
         schema: a class to read samples as; rows where it is None.
@@ -95,7 +100,7 @@ def load(
         PinMismatch: what is published is not what ``lock`` pins.
         AtdError: whatever else stood in the way; see `atd.errors`.
     """
-    place = parse_ref(str(ref))
+    place = _looked_up(parse_ref(str(ref)), connection)
     source: ShardSource
     if isinstance(place, DatasetRef):
         daemon = connection or Connection()
@@ -119,3 +124,21 @@ def load(
     reader = ref.sample if isinstance(ref, Ref) and schema is None else schema
     flow = Flow(source, Selection.whole(source.counts), resolve(source.schema, reader))
     return TypedDataset(flow) if isinstance(ref, Ref) else Dataset(flow)
+
+
+def _looked_up(place: Place, connection: Connection | None) -> Place:
+    """``place``; or, where it is a name alone and no such folder is there, what it means."""
+    if not isinstance(place, FolderRef) or Path(place.path).exists():
+        return place
+    name = parse_name(place.path)
+    if name is None:
+        return place
+    try:
+        found = find_name(name, connection)
+    except RecordAbsent:
+        return place  # then the folder is what is missing
+    warnings.warn(
+        f"{place.path} means {found.friendly} here ({found.reason}); write {found.ref}",
+        stacklevel=3,
+    )
+    return found.ref

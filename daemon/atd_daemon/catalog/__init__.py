@@ -15,10 +15,12 @@ remembers of revisions: whoever removes the index also forgets how new each publ
 
 from atd_daemon.catalog.catalog import Catalog
 from atd_daemon.catalog.model import (
+    Change,
     Changes,
     Counts,
     DatasetEntry,
     Flaw,
+    NamedDataset,
     Problem,
     Publisher,
     ReleaseEntry,
@@ -28,10 +30,12 @@ from atd_daemon.catalog.model import (
 
 __all__ = [
     "Catalog",
+    "Change",
     "Changes",
     "Counts",
     "DatasetEntry",
     "Flaw",
+    "NamedDataset",
     "Problem",
     "Publisher",
     "ReleaseEntry",

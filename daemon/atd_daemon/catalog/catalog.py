@@ -18,16 +18,18 @@ from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Did, Handle, Tid
-from atd.records import Record, version_order
-from atd_daemon.catalog import listing, queries, search, writer
+from atd.records import Record, StrongRef, version_order
+from atd_daemon.catalog import history, listing, queries, search, writer
 from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.following import Following
 from atd_daemon.catalog.holdings import Holdings
 from atd_daemon.catalog.model import (
+    Change,
     Changes,
     Counts,
     DatasetEntry,
     Flaw,
+    NamedDataset,
     Problem,
     Publisher,
     ReleaseEntry,
@@ -179,10 +181,68 @@ class Catalog:
         with self._database.read() as db:
             return queries.dataset(db, did, name)
 
-    def datasets(self, did: Did | None = None) -> list[DatasetEntry]:
-        """The data sets of one publisher, or of all, by publisher and name."""
+    def datasets(
+        self, did: Did | None = None, *, limit: int | None = None, after: str | None = None
+    ) -> list[DatasetEntry]:
+        """The data sets of one publisher, or of all, by publisher and name.
+
+        Args:
+            limit: how many at most; None: all.
+            after: begin after this one, as ``DID/NAME``; it need not be there any more.
+        """
         with self._database.read() as db:
-            return queries.datasets(db, did)
+            return queries.datasets(db, did, limit, after)
+
+    def named(self, name: str, limit: int) -> list[NamedDataset]:
+        """The data sets of this name, whoever publishes them.
+
+        First those whose name begins with their publisher's proved domain, then the oldest.
+        """
+        with self._database.read() as db:
+            return queries.named(db, name, limit)
+
+    def history(self, did: Did, name: str, *, limit: int, below: int | None = None) -> list[Change]:
+        """What was seen of one data set (its card, releases, schemas), newest first.
+
+        Args:
+            below: begin with what was seen before this `Change.id`.
+        """
+        with self._database.read() as db:
+            return history.of_dataset(db, did, name, limit, below)
+
+    def log(
+        self,
+        did: Did | None = None,
+        *,
+        since: float | None = None,
+        alarms: bool = False,
+        shards: bool = False,
+        limit: int,
+        below: int | None = None,
+    ) -> list[Change]:
+        """What was seen to change, of one publisher or of all, newest first.
+
+        Args:
+            since: not what was seen before this moment.
+            alarms: only what is worth a second look.
+            shards: shard lists as well, of which there are many.
+            below: begin with what was seen before this `Change.id`.
+        """
+        with self._database.read() as db:
+            return history.log(db, did, since, alarms, shards, limit, below)
+
+    def content(self, uri: AtUri, cid: Cid) -> bytes | None:
+        """The bytes that were proved to be at ``uri`` under this very CID, if they are still known.
+
+        Unlike `pinned`, what was replaced or deleted since counts, as far as it is kept.
+        """
+        with self._database.read() as db:
+            return history.content(db, uri, cid)
+
+    def release_before(self, change: Change) -> StrongRef | None:
+        """The release of the same data set that was seen last before this change to one."""
+        with self._database.read() as db:
+            return history.release_before(db, change)
 
     def releases(self, did: Did, name: str) -> list[ReleaseEntry]:
         """The releases of a data set that are known, newest version first."""

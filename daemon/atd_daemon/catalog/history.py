@@ -19,13 +19,16 @@ an earlier version than before; `UNREADABLE`, what is there now is no record tha
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from atd.errors import InvalidSyntax, ProofError
-from atd.names import DATASET, SHARDS, split_release_key, version_order
+from atd.names import DATASET, RELEASE, SCHEMA, SHARDS, split_release_key, version_order
 from atd.protocol.cbor import Cid, decode
 from atd.protocol.proof import VerifiedCommit
-from atd.protocol.syntax import AtUri
+from atd.protocol.syntax import AtUri, Handle, Tid
+from atd.records import StrongRef
+from atd_daemon.catalog.model import Change
 
 CREATE: Final = "create"
 UPDATE: Final = "update"
@@ -227,3 +230,98 @@ def _forget_blocks(db: sqlite3.Connection, did: str) -> None:
     if last is not None:
         db.execute("DELETE FROM old_blocks WHERE did = ? AND id <= ?", (did, last))
     db.execute("UPDATE history_tallies SET old_bytes = ? WHERE did = ?", (kept, did))
+
+
+# --- out ------------------------------------------------------------------------------------------
+
+_CHANGE: Final = (
+    "SELECT h.id, h.uri, p.handle, h.action, h.cid, h.prev_cid, h.rev, h.commit_cid, h.seen_at,"
+    " h.alarm FROM history h LEFT JOIN publishers p ON p.did = h.did"
+)
+_NEWEST: Final = 2**62
+
+
+def of_dataset(
+    db: sqlite3.Connection, did: str, name: str, limit: int, below: int | None
+) -> list[Change]:
+    """What was seen of a data set's card, releases and schemas, newest first."""
+    head = f"at://{did}/{DATASET}/{name}"
+    ranges = [(head, head)]
+    for collection in (RELEASE, SCHEMA):
+        start = f"at://{did}/{collection}/{name}:"
+        ranges.append((start, f"{start[:-1]};"))  # ";" follows ":", so: everything NAME:…
+    found: list[Change] = []
+    for first, last in ranges:
+        rows = db.execute(
+            f"{_CHANGE} WHERE h.uri BETWEEN ? AND ? AND h.id < ? ORDER BY h.id DESC LIMIT ?",
+            (first, last, _NEWEST if below is None else below, limit),
+        )
+        found += _changes(rows)
+    return sorted(found, key=lambda change: -change.id)[:limit]
+
+
+def log(
+    db: sqlite3.Connection,
+    did: str | None,
+    since: float | None,
+    alarms: bool,
+    shards: bool,
+    limit: int,
+    below: int | None,
+) -> list[Change]:
+    """What was seen, newest first, down to the first that was seen before ``since``."""
+    where = ["h.id < ?"]
+    given: list[int | str] = [_NEWEST if below is None else below]
+    if did is not None:
+        where.append("h.did = ?")
+        given.append(did)
+    if not shards:
+        where.append("h.collection <> ?")
+        given.append(SHARDS)
+    if alarms:
+        where.append("h.alarm IS NOT NULL")
+    found: list[Change] = []
+    rows = db.execute(f"{_CHANGE} WHERE {' AND '.join(where)} ORDER BY h.id DESC", given)
+    for change in _changes(rows):
+        if len(found) == limit or (since is not None and change.seen_at < since):
+            break
+        found.append(change)
+    return found
+
+
+def content(db: sqlite3.Connection, uri: AtUri, cid: Cid) -> bytes | None:
+    """The bytes of ``cid`` that were once proved to be at ``uri``, if they are here."""
+    row = db.execute(
+        "SELECT block FROM records WHERE uri = ? AND cid = ?"
+        " UNION ALL SELECT block FROM old_blocks WHERE uri = ? AND cid = ? LIMIT 1",
+        (str(uri), str(cid), str(uri), str(cid)),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def release_before(db: sqlite3.Connection, change: Change) -> StrongRef | None:
+    """The release of the same data set that was seen last before ``change``, which is of one."""
+    name, _ = split_release_key(str(change.uri.rkey))
+    start = f"at://{change.uri.did}/{RELEASE}/{name}:"
+    row = db.execute(
+        "SELECT uri, cid FROM history WHERE uri BETWEEN ? AND ? AND uri <> ? AND id < ?"
+        " AND cid IS NOT NULL ORDER BY id DESC LIMIT 1",
+        (start, f"{start[:-1]};", str(change.uri), change.id),
+    ).fetchone()
+    return None if row is None else StrongRef(AtUri.parse(row[0]), Cid.parse(row[1]))
+
+
+def _changes(rows: Iterable[Any]) -> Iterable[Change]:
+    for number, uri, handle, action, cid, prev_cid, rev, commit, seen_at, alarm in rows:
+        yield Change(
+            id=number,
+            uri=AtUri.parse(uri),
+            handle=None if handle is None else Handle(handle),
+            action=action,
+            cid=None if cid is None else Cid.parse(cid),
+            prev_cid=None if prev_cid is None else Cid.parse(prev_cid),
+            rev=Tid(rev),
+            commit=Cid.parse(commit),
+            seen_at=seen_at,
+            alarm=alarm,
+        )

@@ -117,6 +117,40 @@ class Facets:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedDataset:
+    """A data set that has some name.
+
+    ``domain_proved`` says that the name begins with the publisher's proved domain, reversed.
+    """
+
+    uri: AtUri
+    did: Did
+    handle: Handle | None
+    name: str
+    domain_proved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the index saw happen to one record; ``id`` is the order in which things were seen.
+
+    ``action`` is ``create``, ``update`` or ``delete``; ``cid`` is what is there since, ``prev_cid``
+    what was there before; ``alarm`` is one of `history`'s, if any.
+    """
+
+    id: int
+    uri: AtUri
+    handle: Handle | None
+    action: str
+    cid: Cid | None
+    prev_cid: Cid | None
+    rev: Tid
+    commit: Cid
+    seen_at: float
+    alarm: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Flaw:
     """A record that is there and cannot be used: the name of the error's class, and its message."""
 

@@ -11,11 +11,13 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from atd.names import domain_of_name
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri, Did, Handle, Tid
 from atd_daemon.catalog.model import (
     Counts,
     DatasetEntry,
+    NamedDataset,
     Problem,
     Publisher,
     ReleaseEntry,
@@ -76,13 +78,39 @@ def dataset(db: sqlite3.Connection, did: str, name: str) -> DatasetEntry | None:
     return None if row is None else _dataset(row)
 
 
-def datasets(db: sqlite3.Connection, did: str | None) -> list[DatasetEntry]:
-    """The data sets of one publisher, or of all, by publisher and name."""
-    if did is None:
-        rows = db.execute(f"{_DATASET} ORDER BY d.did, d.name")
-    else:
-        rows = db.execute(f"{_DATASET} WHERE d.did = ? ORDER BY d.name", (did,))
+def datasets(
+    db: sqlite3.Connection, did: str | None, limit: int | None = None, after: str | None = None
+) -> list[DatasetEntry]:
+    """The data sets of one publisher, or of all, by publisher and name, after ``DID/NAME``."""
+    last_did, _, last_name = (after or "").rpartition("/")
+    where, given = "(d.did, d.name) > (?, ?)", [last_did, last_name]
+    if did is not None:
+        where, given = f"{where} AND d.did = ?", [*given, did]
+    rows = db.execute(
+        f"{_DATASET} WHERE {where} ORDER BY d.did, d.name LIMIT ?",
+        (*given, -1 if limit is None else limit),
+    )
     return [_dataset(row) for row in rows]
+
+
+def named(db: sqlite3.Connection, name: str, limit: int) -> list[NamedDataset]:
+    """The data sets of this name; first those of the domain in it, then the oldest."""
+    domains = json.dumps(domain_of_name(name))
+    rows = db.execute(
+        "SELECT uri, did, publisher, publisher IN (SELECT value FROM json_each(?)) AS proved"
+        " FROM datasets WHERE name = ? ORDER BY proved IS 1 DESC, id LIMIT ?",
+        (domains, name, limit),
+    )
+    return [
+        NamedDataset(
+            AtUri.parse(uri),
+            Did(did),
+            None if handle is None else Handle(handle),
+            name,
+            proved == 1,
+        )
+        for uri, did, handle, proved in rows
+    ]
 
 
 def datasets_by_id(db: sqlite3.Connection, ids: Sequence[int]) -> list[DatasetEntry]:

@@ -19,9 +19,11 @@ from atd_daemon.server.handlers import (
     daemon,
     following,
     health,
+    history,
     host,
     proofs,
     publishing,
+    search,
     store,
 )
 from atd_daemon.server.streams import Events
@@ -40,7 +42,10 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.LOGOUT: accounts.logout,
     api.LIST_ACCOUNTS: accounts.list_accounts,
     api.LIST_DATASETS: catalog.list_datasets,
-    api.SEARCH_DATASETS: catalog.search_datasets,
+    api.SEARCH_DATASETS: search.search_datasets,
+    api.RESOLVE_NAME: search.resolve_name,
+    api.GET_HISTORY: history.get_history,
+    api.LIST_LOG: history.list_log,
     api.GET_DATASET: catalog.get_dataset,
     api.GET_RELEASE: catalog.get_release,
     api.LOCATE_SHARD: store.locate_shard,

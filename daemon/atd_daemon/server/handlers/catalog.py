@@ -8,6 +8,7 @@ network switched off the index answers, and says when it was true.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from atd.errors import Absent, Offline, RemoteError, StaleRevision, Unreachable
@@ -15,6 +16,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
 from atd.records import Dataset, head_uri
 from atd.refs import DatasetRef, parse_authority, parse_dataset_ref
+from atd_daemon.catalog import DatasetEntry
 from atd_daemon.network.fetch import offline_now
 from atd_daemon.server import views
 from atd_daemon.services import Services
@@ -29,22 +31,26 @@ Json = dict[str, Any]
 async def list_datasets(services: Services, given: Json) -> Json:
     """Answer ``network.atd.catalog.listDatasets``."""
     catalog = services.catalog
+    limit, after = given.get("limit"), given.get("cursor")
     if "actor" not in given:
-        entries = await asyncio.to_thread(catalog.datasets)
+        entries = await asyncio.to_thread(catalog.datasets, limit=limit, after=after)
         known = [views.publisher_problem(one) for one in catalog.publishers()]
         problems = [views.problem(one) for one in catalog.problems()]
-        return {
-            "datasets": [views.dataset_entry(entry) for entry in entries],
-            "problems": problems + [one for one in known if one is not None],
-        }
+        return views.present(
+            datasets=[views.dataset_entry(entry) for entry in entries],
+            problems=problems + [one for one in known if one is not None],
+            cursor=_cursor(entries, limit),
+        )
     refresh = given.get("refresh", False)
     identity = await services.resolver.identity(parse_authority(given["actor"]), refresh=refresh)
     await _bring_up_to_date(services, identity, refresh)
     problems = [views.problem(one) for one in catalog.problems(identity.did)]
+    entries = catalog.datasets(identity.did, limit=limit, after=after)
     answer = views.present(
         did=str(identity.did),
         handle=identity.handle and str(identity.handle),
-        datasets=[views.dataset_entry(entry) for entry in catalog.datasets(identity.did)],
+        datasets=[views.dataset_entry(entry) for entry in entries],
+        cursor=_cursor(entries, limit),
         problems=problems,
     )
     publisher = catalog.publisher(identity.did)
@@ -58,12 +64,11 @@ async def list_datasets(services: Services, given: Json) -> Json:
     return answer | views.present(pds=publisher.pds, checkedAt=at)
 
 
-async def search_datasets(services: Services, given: Json) -> Json:
-    """Answer ``network.atd.catalog.searchDatasets``."""
-    page = services.catalog.search(given["q"], limit=given["limit"], cursor=given.get("cursor"))
-    return views.present(
-        datasets=[views.dataset_entry(entry) for entry in page.entries], cursor=page.cursor
-    )
+def _cursor(entries: Sequence[DatasetEntry], limit: int | None) -> str | None:
+    """Where the next page begins: after this data set."""
+    if limit is None or len(entries) < limit:
+        return None
+    return f"{entries[-1].did}/{entries[-1].name}"
 
 
 async def get_dataset(services: Services, given: Json) -> Json:

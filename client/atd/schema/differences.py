@@ -1,0 +1,134 @@
+"""How a record differs from the one before it, in words: for histories and logs.
+
+What belongs here: two cards, two releases or two schemas in, a list of `Difference` out. Pure, and
+no verdicts but that of `atd.schema.evolve`: whether code for the old samples reads the new ones.
+Texts are cut to `MAX_WORDS` characters; they come from publishers and are hostile to terminals
+still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from atd.records import Dataset, Release
+from atd.schema.fields import Field, Schema
+from atd.schema.words import describe
+
+MAX_WORDS: Final = 200
+MAX_DIFFERENCES: Final = 200
+
+Sign = Literal["+", "-", "~"]
+_CARD: Final = (
+    ("title", "title"),
+    ("description", "description"),
+    ("licence", "license"),
+    ("citation", "citation"),
+    ("homepage", "homepage"),
+    ("agreement", "agreement"),
+    ("deprecated", "deprecated"),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something came (``+``), went (``-``) or is another (``~``).
+
+    ``what`` names it (``licence``, ``tag vision``, ``field image``); ``before`` and ``after`` are
+    what it was and is, None where there is nothing to say.
+    """
+
+    sign: Sign
+    what: str
+    before: str | None = None
+    after: str | None = None
+
+
+def card_differences(old: Dataset, new: Dataset) -> list[Difference]:
+    """What changed on the card of a data set, its latest version first."""
+    found: list[Difference] = []
+    if old.latest != new.latest:
+        same = old.version == new.version
+        before, after = (old.latest.cid, new.latest.cid) if same else (old.version, new.version)
+        found.append(Difference("~", "latest", str(before), str(after)))
+    for what, name in _CARD:
+        found += _value(what, getattr(old, name), getattr(new, name))
+    found += _items("tag", old.tags, new.tags)
+    found += _items("task", old.tasks, new.tasks)
+    found += _items("creator", [c.name for c in old.creators], [c.name for c in new.creators])
+    return found[:MAX_DIFFERENCES]
+
+
+def release_differences(old: Release, new: Release) -> list[Difference]:
+    """What changed from one release to the next, but for the schema's fields."""
+    found = _value("version", old.version, new.version)
+    theirs = {split.name: split for split in new.splits}
+    for split in old.splits:
+        other = theirs.pop(split.name, None)
+        if other is None:
+            found.append(Difference("-", f"split {split.name}"))
+            continue
+        for what in ("samples", "shards", "size"):
+            found += _value(f"{what} of {split.name}", getattr(split, what), getattr(other, what))
+    found += [Difference("+", f"split {name}") for name in theirs]
+    found += _value("layout", old.layout.kind, new.layout.kind)
+    found += _value("schema", str(old.schema.uri.rkey), str(new.schema.uri.rkey))
+    return found[:MAX_DIFFERENCES]
+
+
+def schema_differences(old: Schema, new: Schema) -> list[Difference]:
+    """What changed between two schemas, field by field; those of structs by their path."""
+    return list(_fields(old.fields, new.fields, ""))[:MAX_DIFFERENCES]
+
+
+def _fields(old: Sequence[Field], new: Sequence[Field], path: str) -> Iterator[Difference]:
+    theirs = {field.name: field for field in new}
+    for field in old:
+        other = theirs.pop(field.name, None)
+        what = f"field {path}{field.name}"
+        if other is None:
+            yield Difference("-", what, _described(field))
+            continue
+        inner = [getattr(one.kind, "fields", None) for one in (field, other)]
+        if inner[0] is not None and inner[1] is not None:
+            yield from _fields(inner[0], inner[1], f"{path}{field.name}.")
+        elif field.kind != other.kind:
+            yield Difference("~", what, _cut(_kind(field, other)), _cut(_kind(other, field)))
+        for flag in ("optional", "nullable"):
+            if getattr(field, flag) != getattr(other, flag):
+                yield Difference("+" if getattr(other, flag) else "-", f"{what} {flag}")
+        for name in ("description", "unit"):
+            yield from _value(f"{what} {name}", getattr(field, name), getattr(other, name))
+    for field in theirs.values():
+        yield Difference("+", f"field {path}{field.name}", None, _described(field))
+
+
+def _kind(field: Field, other: Field) -> str:
+    """The kind in words; as the record has it where the words are those of the other one."""
+    words = describe(field.kind)
+    return words if words != describe(other.kind) else str(field.kind.to_value())
+
+
+def _described(field: Field) -> str:
+    return _cut(describe(field.kind) + (", optional" if field.optional else ""))
+
+
+def _value(what: str, old: object, new: object) -> list[Difference]:
+    if old == new:
+        return []
+    if old is None:
+        return [Difference("+", what, None, _cut(str(new)))]
+    if new is None:
+        return [Difference("-", what, _cut(str(old)))]
+    return [Difference("~", what, _cut(str(old)), _cut(str(new)))]
+
+
+def _items(what: str, old: Sequence[str], new: Sequence[str]) -> list[Difference]:
+    gone = [Difference("-", what, _cut(one)) for one in dict.fromkeys(old) if one not in new]
+    come = [Difference("+", what, None, _cut(one)) for one in dict.fromkeys(new) if one not in old]
+    return come + gone
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
