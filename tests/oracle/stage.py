@@ -107,12 +107,16 @@ class Stage:
         """Let time pass until the daemon knows what is so."""
         await self.daemon.quiet()
         for step_s in STEPS_S:
-            if all(self.is_known(account) for account in self.people):
+            if self.hears() and all(self.is_known(account) for account in self.people):
                 break
             await self.daemon.pass_time(step_s, step_s)
         wrong = [account.handle for account in self.people if not self.is_known(account)]
         assert not wrong, self.explain()
         await self.daemon.follower.board.flush()
+
+    def hears(self) -> bool:
+        """Whether the daemon listens to every host that it should."""
+        return all(stream.since is not None for stream in self.daemon.follower.streams.values())
 
     def is_known(self, account: Account) -> bool:
         """Whether the daemon is where the account is."""

@@ -17,6 +17,5 @@ LENGTH = 8
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_after_any_history_the_index_is_true(seed: int, tmp_path: Path) -> None:
     async with Stage.of(tmp_path, seed) as stage:
-        told = await History(seed, LENGTH).play(stage)
-        print("\n".join(told))  # shown where it fails
+        await History(seed, LENGTH).play(stage)
         await stage.check()

@@ -141,6 +141,7 @@ class Firehose:
             if cursor is not None and 0 < cursor < self.oldest - 1:
                 message = "Requested cursor exceeded limit. Possibly missing events"
                 yield frame("#info", {"name": "OutdatedCursor", "message": message})
+            seq = max(seq, self.oldest - 1)
             while True:
                 news.clear()
                 for event in self._after(seq):
