@@ -71,6 +71,7 @@ LIST_ACCOUNTS: Final = Endpoint("network.atd.account.list", "query")
 
 LIST_DATASETS: Final = Endpoint("network.atd.catalog.listDatasets", "query")
 SEARCH_DATASETS: Final = Endpoint("network.atd.catalog.searchDatasets", "query")
+SEARCH_AT: Final = Endpoint("network.atd.catalog.searchAt", "query")
 GET_DATASET: Final = Endpoint("network.atd.catalog.getDataset", "query")
 RESOLVE_NAME: Final = Endpoint("network.atd.catalog.resolveName", "query")
 GET_HISTORY: Final = Endpoint("network.atd.catalog.getHistory", "query")
@@ -116,6 +117,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         LIST_ACCOUNTS,
         LIST_DATASETS,
         SEARCH_DATASETS,
+        SEARCH_AT,
         GET_DATASET,
         RESOLVE_NAME,
         GET_HISTORY,

@@ -25,7 +25,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -104,7 +104,19 @@ def _seconds(value: Any) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 10 <= value <= 604_800:
         raise ValueError(value)
-    return value
+    return int(value)
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    """Bare origins of servers, in their order."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise ValueError(value)
+    found = tuple(_origin_url(part).lower() for part in value)
+    if any(urlsplit(url).path for url in found):
+        raise ValueError(value)
+    return found
 
 
 def _flag(value: Any) -> bool:
@@ -120,11 +132,11 @@ def _flag(value: Any) -> bool:
 def parse_bytes(value: Any) -> int:
     """A number of bytes: an integer, or text such as ``500 MB`` (powers of 1,000)."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return int(value)
     match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(value)
-    return round(float(match[1]) * 1000 ** " KMGTP".index((match[2] or " ").upper()))
+    return round(float(match[1]) * 1000.0 ** " KMGTP".index((match[2] or " ").upper()))
 
 
 _BYTES: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:([KMGTPkmgtp])?[Bb]?)")
@@ -159,6 +171,14 @@ KNOBS: Final = (
     Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, _URL_FORM, _origin_url),
     Knob("cache_quota", "ATD_CACHE_QUOTA", None, _BYTES_FORM, parse_bytes),
     Knob("log_format", "ATD_LOG_FORMAT", "text", "text or json", _log_format),
+    Knob(
+        "mirrors",
+        "ATD_MIRRORS",
+        (),
+        "a list of servers such as https://data.example.org (with commas in the environment)",
+        _origins,
+    ),
+    Knob("public_listen", "ATD_PUBLIC_LISTEN", None, _ADDRESS_FORM, _host_port),
     Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", _ADDRESS_FORM, _host_port),
 )
 
@@ -197,6 +217,8 @@ class Settings:
     s3_endpoint: str | None
     cache_quota: int | None
     log_format: str
+    mirrors: tuple[str, ...]
+    public_listen: str | None
     host_listen: str
     home_origin: str = DEFAULT
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -257,8 +279,23 @@ class Settings:
 
     def shared(self) -> dict[str, str]:
         """What a client and its daemon must agree in, as text; `digest` is of it."""
-        own = {"offline", "run_dir", "socket_path"}
+        own = {"offline", "run_dir", "socket_path", "public_listen", "log_format", "fresh_within_s"}
         return {row.name: row.value for row in self.described() if row.name not in own}
+
+    def listening_publicly(self, address: str) -> Settings:
+        """The same with the public mode on at ``address`` (``host:port``), also for a daemon that
+        is started with these.
+
+        Raises:
+            BadSettings: it is no such address.
+        """
+        try:
+            listen = _host_port(address)
+        except ValueError:
+            raise BadSettings(f"--public should be {_ADDRESS_FORM}, but is {address!a}") from None
+        variables = {**self.variables, "ATD_PUBLIC_LISTEN": listen}
+        origins = {**self.origins, "public_listen": "command line"}
+        return replace(self, public_listen=listen, variables=variables, origins=origins)
 
     def child_environ(self) -> dict[str, str]:
         """The environment of a daemon that is to have these settings.
@@ -332,6 +369,7 @@ def _described_folders(folders: Mapping[str, Path], origin: str) -> list[Describ
 
 def _described(knob: Knob, value: Any, origin: str) -> Described:
     text = ",".join(sorted(value)) if isinstance(value, frozenset) else value
+    text = ",".join(value) if isinstance(value, tuple) else text
     return Described(knob.name, knob.variable, "" if text is None else str(text), origin)
 
 

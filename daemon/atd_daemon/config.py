@@ -38,6 +38,7 @@ class Config:
     dns_server: str | None = None
     allow_hosts: frozenset[str] = frozenset()
     offline: bool = False
+    mirrors: tuple[str, ...] = ()
     cache_quota_bytes: int | None = None
 
     # how long to wait
@@ -82,8 +83,9 @@ class Config:
             run_dir=settings.run_dir,
             plc_url=settings.plc_url,
             dns_server=settings.dns_server,
-            allow_hosts=settings.allow_hosts,
+            allow_hosts=settings.allow_hosts | _plain(settings.mirrors),
             offline=settings.offline,
+            mirrors=settings.mirrors,
             cache_quota_bytes=settings.cache_quota,
         )
         return dataclasses.replace(chosen, **limits)
@@ -98,3 +100,13 @@ class Config:
             run_dir=folder / "run",
             **values,
         )
+
+
+def _plain(origins: tuple[str, ...]) -> frozenset[str]:
+    """The ``host:port`` of those that are spoken to over plain http: whoever sets a mirror such as
+    ``http://10.0.0.7:2584`` means to contact it."""
+    return frozenset(
+        origin.removeprefix("http://") + ("" if origin.rpartition(":")[2].isdigit() else ":80")
+        for origin in origins
+        if origin.startswith("http://")
+    )

@@ -24,6 +24,7 @@ from atd import __version__, api
 from atd.errors import AtdError
 from atd.settings import Settings
 from atd_daemon import lifecycle
+from atd_daemon.public.opening import open_public
 from atd_daemon.server import TcpDoor, UnixDoor, create_app
 from atd_daemon.server.doors import Door
 from atd_daemon.services import Services, open_services
@@ -91,6 +92,9 @@ async def _serve(settings: Settings, port: int | None, ready: Ready) -> None:
             door = TcpDoor(loopback.getsockname()[1], lifecycle.new_token(settings))
             await _open(stack, services, door, lambda runner: web.SockSite(runner, loopback))
         await services.host.start()
+        public = await open_public(services)
+        if public is not None:
+            stack.push_async_callback(public.close)
         await services.follower.start()
         _log.info("atd %s serves at %s", __version__, settings.socket_path)
         ready()

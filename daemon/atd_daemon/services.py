@@ -19,10 +19,12 @@ from atd_daemon.config import Config
 from atd_daemon.health import HealthWatch, Pulse
 from atd_daemon.host.host import Host
 from atd_daemon.host.listener import HostListener
+from atd_daemon.listener import Listener
 from atd_daemon.network.account import Accounts
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.events import EventReader
 from atd_daemon.network.fetch import Fetcher
+from atd_daemon.network.mirrors import MirroredReader, MirrorSearch
 from atd_daemon.network.names import DnsResolver, TxtResolver
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.network.transport import open_fetcher
@@ -47,7 +49,8 @@ Clock = Callable[[], float]
 class Services:
     """Everything that handlers may use. ``stop`` ends the daemon when it is set.
 
-    ``tcp`` is the loopback address that is served beside the socket, if there is one.
+    ``tcp`` is the loopback address that is served beside the socket, if there is one. ``faces`` are
+    the public listeners: ``host``, and ``public`` where that mode is on (`atd_daemon.public`).
     """
 
     settings: Settings
@@ -62,9 +65,11 @@ class Services:
     cache: Cache
     shelf: Shelf
     bundler: Bundler
+    mirrors: MirrorSearch
     publishing: Publishing
     host: HostListener
     health: HealthWatch
+    faces: dict[str, Listener]
     clock: Clock
     started_at: datetime
     tcp: str | None = None
@@ -114,7 +119,7 @@ async def wired(
         listener = HostListener(host, *split_host_port(settings.host_listen))
         stack.push_async_callback(listener.close)
         directory = Directory(fetcher, txt, config, clock=clock, cache=CatalogIdentities(catalog))
-        pds = PdsReader(fetcher, config)
+        pds = MirroredReader(fetcher, config)
         accounts = Accounts(config.state_dir, fetcher, directory, config)
         resolver = Resolver(directory, pds, catalog, config, clock=clock)
         follower = Follower(
@@ -144,6 +149,9 @@ async def wired(
         cache = Cache(catalog.holdings, store, config.cache_quota_bytes, indexes, clock)
         await asyncio.to_thread(cache.begin)
         stack.push_async_callback(_ended, asyncio.create_task(cache.run()), cache)
+        bundler = Bundler(directory, resolver, catalog, clock)
+        faces: dict[str, Listener] = {"host": listener}
+        health = _watch(catalog, follower, faces, config, settings, clock, stack)
         yield Services(
             settings=settings,
             config=config,
@@ -156,10 +164,12 @@ async def wired(
             follower=follower,
             cache=cache,
             shelf=Shelf(catalog, resolver, cache),
-            bundler=Bundler(directory, resolver, catalog, clock),
+            bundler=bundler,
+            mirrors=MirrorSearch(fetcher),
             publishing=publishing,
             host=listener,
-            health=_watch(catalog, follower, listener, config, settings, clock, stack),
+            health=health,
+            faces=faces,
             clock=clock,
             started_at=started_at,
             tcp=tcp,
@@ -169,7 +179,7 @@ async def wired(
 def _watch(
     catalog: Catalog,
     follower: Follower,
-    listener: HostListener,
+    faces: dict[str, Listener],
     config: Config,
     settings: Settings,
     clock: Clock,
@@ -182,8 +192,9 @@ def _watch(
 
     def troubles() -> Iterator[str]:
         yield from (f"following has stopped at {what}" for what in sorted(follower.stopped))
-        if listener.problem is not None:
-            yield f"the embedded host: {listener.problem}"
+        for face in faces.values():
+            if face.problem is not None:
+                yield f"{face.what}: {face.problem}"
 
     within_s = settings.fresh_within_s or 2 * settings.check_every_s
     folders = [("index", config.state_dir), ("store", config.cache_dir)]

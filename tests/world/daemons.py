@@ -9,6 +9,7 @@ from typing import Any
 from atd_daemon.catalog import Catalog
 from atd_daemon.config import Config
 from atd_daemon.network.directory import Directory
+from atd_daemon.network.mirrors import MirroredReader
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.store import Store
 from atd_daemon.sync.identities import CatalogIdentities
@@ -37,7 +38,7 @@ class Reader:
         directory = Directory(
             fetcher, world.txt, config, clock=world.now, cache=CatalogIdentities(catalog)
         )
-        pds = PdsReader(fetcher, config)
+        pds = MirroredReader(fetcher, config)
         store = Store(config.cache_dir / "shards", fetcher, config)
         resolver = Resolver(directory, pds, catalog, config, clock=world.now)
         return cls(config, catalog, directory, pds, store, resolver)

@@ -13,7 +13,7 @@ from atd.cli import output
 from atd.cli.options import JsonOption
 from atd.cli.words import examples
 from atd.connection import Connection
-from atd.errors import DaemonAway
+from atd.errors import Conflict, DaemonAway
 from atd.settings import Settings
 
 app = typer.Typer(
@@ -28,6 +28,14 @@ def _part(name: str) -> Any:
     return importlib.import_module(f"atd_daemon.{name}")
 
 
+PublicOption = Annotated[
+    str | None,
+    typer.Option(
+        "--public",
+        metavar="HOST:PORT",
+        help="Also serve everybody, read only: data sets of those you follow (docs/serving.md).",
+    ),
+]
 _RUN = examples(
     "atd daemon run              # for a service manager, or to watch it work",
     "atd daemon run --tcp 0      # also over HTTP on loopback; the token is in run/token",
@@ -45,15 +53,27 @@ def run(
             help="Also listen on this port of 127.0.0.1, with a token; 0 picks one.",
         ),
     ] = None,
+    public: PublicOption = None,
 ) -> None:
     """Run the daemon in the foreground, until interrupted."""
-    _part("main").run(Settings.load(), tcp=tcp)
+    _part("main").run(_settings(public), tcp=tcp)
 
 
 @app.command("start")
-def start(json: JsonOption = False) -> None:
+def start(public: PublicOption = None, json: JsonOption = False) -> None:
     """Start the daemon in the background, unless it runs."""
-    _show(_part("lifecycle").start(Settings.load()), json)
+    status = _part("lifecycle").start(_settings(public))
+    if public is not None and "public" not in status:
+        raise Conflict(
+            f"a daemon runs already (process {status['pid']}), without the public mode",
+            next_step=f"atd daemon stop; then: atd daemon start --public {public}",
+        )
+    _show(status, json)
+
+
+def _settings(public: str | None) -> Settings:
+    settings = Settings.load()
+    return settings if public is None else settings.listening_publicly(public)
 
 
 @app.command("stop")
@@ -100,6 +120,7 @@ def _show(status: Any, json: bool) -> None:
         output.emit(status)
         return
     index, store, host = status["index"], status["store"], status.get("host")
+    public = status.get("public")
     output.fields(
         [
             ("version", status["version"]),
@@ -122,6 +143,7 @@ def _show(status: Any, json: bool) -> None:
                 f"in {store['path']}",
             ),
             ("host", f"{host['domain']} at {host['listen']}" if host else None),
+            ("public", public and (public.get("problem") or public["listen"])),
             *_health(status.get("health", {})),
         ]
     )

@@ -194,7 +194,7 @@ class Directory:
             assert known is not None, "it was remembered just now"
             origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._web_url(did)))
             return KeyEvidence(did, origin, known.at_s, known.text)
-        key = f"log of {did}"
+        key = _log_key(did)
         known = self._known(key, refresh)
         if known is None:
             log = await self._log(did)
@@ -204,6 +204,10 @@ class Directory:
             assert known is not None, "it was remembered just now"
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._config.plc_url))
         return KeyEvidence(did, origin, known.at_s, known.text)
+
+    def evidence_age_s(self, did: Did) -> float | None:
+        """How long ago `key_evidence` asked the network; None if never."""
+        return self.age_s(did if did.method != "plc" else _log_key(did))
 
     async def _log(self, did: Did) -> object:
         """The audit log of a did:plc, as its directory has it."""
@@ -218,7 +222,7 @@ class Directory:
             raise Unreachable(f"expected JSON from {host_of(reply.url)} for {did}") from None
         return log
 
-    def age_s(self, key: Handle | Did) -> float | None:
+    def age_s(self, key: Handle | Did | str) -> float | None:
         """How long ago we asked the network for a handle or a DID; None if never."""
         answer = self._cache.remembered(key)
         return None if answer is None else max(0.0, self._clock() - answer.at_s)
@@ -373,6 +377,10 @@ class Directory:
             )
         plain = allowed and _LOOPBACK_NAME.fullmatch(host_port.partition(":")[0])
         return f"{'http' if plain else 'https'}://{host_port}/.well-known/did.json"
+
+
+def _log_key(did: Did) -> str:
+    return f"log of {did}"
 
 
 def _claimed_did(text: str, handle: Handle, where: str) -> Did:

@@ -13,10 +13,10 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from atd.errors import AtdError, Busy, DigestMismatch, Offline, TooLarge
+from atd.errors import Absent, AtdError, Busy, DigestMismatch, Offline, TooLarge, Unreachable
 from atd.files import FileIdentity, hash_file, look
 from atd.protocol.cbor import Cid
 from atd_daemon.config import Config
@@ -25,9 +25,13 @@ from atd_daemon.store.download import Report, RetryPolicy, download
 from atd_daemon.store.flights import Flights
 from atd_daemon.store.layout import Layout, check_space, publish, size_of, storing
 from atd_daemon.store.locks import sole_reader, working, working_now
+from atd_daemon.store.mirrors import Mirrors
+from atd_daemon.store.partial import Partial
 from atd_daemon.store.seals import Seals
 from atd_daemon.store.sources import ShardWant, Source
 from atd_daemon.store.threads import to_the_end
+
+_ONE_TRY = RetryPolicy(tries=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Store:
         self._policy = policy or RetryPolicy()
         self._seals = Seals()
         self._flights = Flights()
+        self._mirrors = Mirrors(config.mirrors)
         self._landed: Landed = _nobody
         self._layout.prepare()
         self._tidy()
@@ -272,8 +277,22 @@ class Store:
                 return path
             begun = [size_of(path) for path in self._layout.unfinished(want.digest)]
             check_space(self._layout.folder, want.size - max(begun, default=0))
-            partial = await download(want, self._layout, self._fetcher, self._policy, report)
+            partial = await self._download(want, report)
             return await to_the_end(self._land, partial.path, want.digest)
+
+    async def _download(self, want: ShardWant, report: Report) -> Partial:
+        """From a mirror, where one has it, else from the places that its record names."""
+        for origin, source in self._mirrors.sources(want.digest):
+            at_mirror = replace(want, sources=(source,))
+            try:
+                return await download(at_mirror, self._layout, self._fetcher, _ONE_TRY, report)
+            except Offline:
+                raise
+            except (DigestMismatch, Unreachable) as error:
+                self._mirrors.failed(origin, error)
+            except Absent:
+                continue
+        return await download(want, self._layout, self._fetcher, self._policy, report)
 
     def _land(self, partial: Path, digest: Cid) -> Path:
         """Make a file whose digest was just checked visible, and sweep up behind it."""

@@ -38,6 +38,7 @@ async def get_status(services: Services, given: dict[str, Any]) -> dict[str, Any
             "path": str(services.config.cache_dir / "shards"),
         },
         host=_host(services),
+        public=_public(services),
     )
 
 
@@ -58,6 +59,14 @@ def _host(services: Services) -> dict[str, Any] | None:
         running=listener.running,
         problem=listener.problem,
     )
+
+
+def _public(services: Services) -> dict[str, Any] | None:
+    """The public mode's listener, where it is on."""
+    face = services.faces.get("public")
+    if face is None:
+        return None
+    return views.present(listen=face.listen, running=face.running, problem=face.problem)
 
 
 def resident_bytes() -> int:

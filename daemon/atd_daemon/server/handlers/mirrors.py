@@ -1,0 +1,13 @@
+"""``network.atd.catalog.searchAt``: what another daemon lists, unproved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atd_daemon.services import Services
+
+
+async def search_at(services: Services, given: dict[str, Any]) -> dict[str, Any]:
+    """Answer ``network.atd.catalog.searchAt``."""
+    asked: dict[str, Any] = {name: given[name] for name in ("q", "limit", "cursor") if name in given}
+    return await services.mirrors.search(given["at"], asked)
