@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -10,7 +11,6 @@ from atd import api
 from atd.connection import Connection, Param
 from atd.dataset.dataset import Dataset
 from atd.dataset.flow import Flow
-from atd.dataset.outside import url_source
 from atd.dataset.selection import Selection
 from atd.dataset.source import OnProgress, ShardSource, folder_source, release_source
 from atd.dataset.typed import Ref, TypedDataset
@@ -120,7 +120,7 @@ def load(
     elif isinstance(place, FolderRef):
         source = folder_source(Path(place.path).expanduser(), split)
     else:
-        source = url_source(place.pattern, split)
+        source = _outside().url_source(place.pattern, split)
     reader = ref.sample if isinstance(ref, Ref) and schema is None else schema
     flow = Flow(source, Selection.whole(source.counts), resolve(source.schema, reader))
     return TypedDataset(flow) if isinstance(ref, Ref) else Dataset(flow)
@@ -142,3 +142,8 @@ def _looked_up(place: Place, connection: Connection | None) -> Place:
         stacklevel=3,
     )
     return found.ref
+
+
+def _outside() -> Any:
+    """The module for bare addresses: few need it, and it brings urllib, tempfile and more."""
+    return importlib.import_module("atd.dataset.outside")

@@ -94,6 +94,9 @@ class Shelf:
         """
         missing = [number for number in numbers if number not in self._open][:most]
         missing = [number for number in missing if number not in self._coming]
+        if not self._open and not self._coming:
+            # At the beginning the first one is asked for at once, by whoever then opens it.
+            missing = missing[1:]
         if not missing:
             return
         with self._lock:
