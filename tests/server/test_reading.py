@@ -18,7 +18,7 @@ from atd.protocol.cbor import RAW, Cid
 from atd.records import CutParameters
 from atd.shards.cut import pack
 from atd.shards.layout import default_layout
-from serving import Client
+from serving import Client, Serve
 from world import Account, Answer, Call, World, body, status
 from world.datasets import SCHEMA, Published, publish
 
@@ -189,3 +189,23 @@ async def test_a_publisher_who_signs_what_is_no_shard_is_not_asked_for_it_twice(
     with pytest.raises(ShardError, match=r"train-00000\.tar"):
         await asyncio.to_thread(lambda: next(iter(ds)))
     assert len([call for call in world.calls if "getBlob" in call.url]) == 1
+
+
+async def test_a_data_set_larger_than_the_quota_is_read_within_it(
+    serve: Serve, numbers: Published, shards: list[bytes]
+) -> None:
+    """What was read is let go by the reader, and so can be by the cache."""
+    quota = 4 * len(shards[0])
+    async with serve("home", ATD_CACHE_QUOTA=str(quota)) as client:
+        client.services.cache.quota = quota
+        ds = await asyncio.to_thread(load, client)
+        shelf = shelf_of(ds.flow.source)
+        for number in range(COUNT):
+            shelf.expect([number])
+            found = await asyncio.to_thread(shelf.shard, number)
+            assert found.sample(0) == {"number": 3 * number}
+        del found
+        done = await client.call(api.PRUNE_CACHE, {"size": 0})
+        # The last chunk and the one before it, and half of the quota.
+        assert 0 < done["inUse"] <= 3
+        assert await asyncio.to_thread(lambda: [one.number for one in ds]) == list(range(3 * COUNT))

@@ -116,6 +116,11 @@ class JoinedSource(ShardSource):
 
     parts: tuple[ShardSource, ...]
 
+    @property
+    def hold_bytes(self) -> int | None:
+        """The least that any of the sources allows."""
+        return min((p.hold_bytes for p in self.parts if p.hold_bytes is not None), default=None)
+
     def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file of shard ``number``, from the source that it is of."""
         for part in self.parts:

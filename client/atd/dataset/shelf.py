@@ -43,6 +43,9 @@ class Shelf:
         self.ends = list(accumulate(source.counts))
         """Samples in the shards up to and with each."""
         self._open: OrderedDict[int, ShardFile] = OrderedDict()
+        self._sizes = [shard.size for shard in source.shards]
+        self._most_bytes = source.hold_bytes
+        self._soon: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
         self._coming: dict[int, Future[ShardFile]] = {}
         self._waiting: deque[tuple[int, Future[ShardFile]]] = deque()
         self._threads = 0
@@ -92,7 +95,10 @@ class Shelf:
         Args:
             most: how many of them may be under way.
         """
-        missing = [number for number in numbers if number not in self._open][:most]
+        wanted = list(numbers)
+        if most is None:
+            self._soon = self._soon[1], frozenset(wanted)
+        missing = [number for number in wanted if number not in self._open][:most]
         missing = [number for number in missing if number not in self._coming]
         if not self._open and not self._coming:
             # At the beginning the first one is asked for at once, by whoever then opens it.
@@ -145,9 +151,27 @@ class Shelf:
             if self._coming.get(number) is coming:
                 del self._coming[number]
                 self._open[number] = found
-                if len(self._open) > MAX_OPEN:
-                    self._open.popitem(last=False)
+                self._make_room()
         coming.set_result(found)
+
+    def _make_room(self) -> None:
+        """Let go of what was not used for the longest, where too much is open.
+
+        Of too many bytes, only what neither this chunk of samples nor the next one needs: to fetch
+        a shard again for every chunk would be worse than any quota.
+        """
+        if len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)
+        if self._most_bytes is None:
+            return
+        held = sum(self._sizes[number] for number in self._open)
+        for number in list(self._open)[:-1]:
+            if number in self._soon[0] or number in self._soon[1]:
+                continue
+            if held <= self._most_bytes:
+                return
+            held -= self._sizes[number]
+            del self._open[number]
 
     def _opened(self, number: int) -> ShardFile:
         source = self._source()

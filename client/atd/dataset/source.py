@@ -87,6 +87,12 @@ class ShardSource(ABC):
         """Samples in each shard."""
         return tuple(shard.samples for shard in self.shards)
 
+    @property
+    def hold_bytes(self) -> int | None:
+        """How much a reader may keep open that it will not need soon: what is open stays on disk,
+        whatever the quota of the cache. None: as much as it likes."""
+        return None
+
     @abstractmethod
     def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file of shard ``number``, complete and proved; blocks until it is there.
@@ -146,6 +152,12 @@ class ReleaseSource(ShardSource):
     proof: Mapping[str, Any] = field(compare=False, repr=False)
     connection: Connection = field(compare=False, repr=False)
     progress: Progress | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def hold_bytes(self) -> int | None:
+        """Half of the cache's quota, so that there is room for what comes."""
+        quota = self.connection.settings.cache_quota
+        return None if quota is None else quota // 2
 
     def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The file in the daemon's store; it fetches and verifies a shard it does not have."""
