@@ -55,7 +55,7 @@ def test_a_joined_block_is_that_of_its_parts(long: atd.Dataset[atd.Row], arrow: 
             assert same(list(block.each(name)), values)
             assert same(list(block.lazily(name)), values)
         numbers = [sample["number"] for sample in wanted]
-        assert block.numbers("number", "int32").tolist() == numbers
+        assert block.numbers("number", np.dtype(np.int32)).tolist() == numbers
         veins = block.arrays("veins", Pool())
         assert veins is not None
         assert veins.flags.writeable

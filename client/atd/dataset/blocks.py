@@ -11,6 +11,7 @@ gives the precise error. What is made of the values is in `atd.dataset.samples` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -40,6 +41,9 @@ class Stackable(Protocol):
     shape: tuple[int, ...] | None
     dtype: np.dtype[Any]
     width: int
+
+    def stacked(self, at: Rows, take: Callable[[int], Octets]) -> Octets:
+        """The elements of the rows (n, width), in memory of ``take`` if need be."""
 
     def stack(self, at: Rows, out: Octets) -> None:
         """Copy the elements of the rows into ``out`` (n, width)."""
@@ -78,10 +82,9 @@ class Block:
                 raise Uncommon
         return columns.by_name.__getitem__, rows, piece.places
 
-    def _columns(self, name: str) -> Iterator[tuple[Column, Rows, Rows]]:
+    def _columns(self, name: str) -> list[tuple[Column, Rows, Rows]]:
         """The columns of a field, with the rows of each and where they belong."""
-        for by_name, rows, places in self._parts:
-            yield by_name(name), rows, places
+        return [(by_name(name), rows, places) for by_name, rows, places in self._parts]
 
     def values(self, name: str) -> list[Any]:
         """A field of all samples as a list.
@@ -91,7 +94,7 @@ class Block:
         """
         try:
             if len(self._parts) == 1:
-                column, rows, _ = next(self._columns(name))
+                column, rows, _ = self._columns(name)[0]
                 return column.take(rows)
             if all(isinstance(places, slice) for _, _, places in self._parts):
                 found: list[Any] = []
@@ -111,7 +114,7 @@ class Block:
         """What `values` gives, one after the other; arrays are read-only."""
         if len(self._parts) > 1:
             return iter(self.values(name))
-        column, rows, _ = next(self._columns(name))
+        column, rows, _ = self._columns(name)[0]
         try:
             return column.each(rows)
         except (Unfit, UnicodeDecodeError):
@@ -128,14 +131,14 @@ class Block:
         shards = {number: self._shelf.shard(number).value for number in self._places.shards()}
         return (shards[number](row, name) for number, row in self._places)
 
-    def numbers(self, name: str, dtype: str, copy: bool = True) -> NDArray[Any]:
+    def numbers(self, name: str, dtype: np.dtype[Any], copy: bool = True) -> NDArray[Any]:
         """A numeric field of all samples: (n,), or (n, 4) for boxes.
 
         Args:
             copy: a new array; otherwise it may be the memory of the column.
         """
         if len(self._parts) == 1:
-            column, at, _ = next(self._columns(name))
+            column, at, _ = self._columns(name)[0]
             return _data(column)[at].astype(dtype, copy=copy and isinstance(at, slice))
         out: NDArray[Any] | None = None
         for column, at, places in self._columns(name):
@@ -155,7 +158,11 @@ class Block:
             if held is None or (columns and held.shape != columns[0][0].shape):
                 return None
             columns.append((held, at, places))
-        first = columns[0][0]
+        first, at, _ = columns[0]
+        assert first.shape is not None
+        if len(columns) == 1:
+            stacked = first.stacked(at, partial(pool.take, name=name))
+            return stacked.view(first.dtype).reshape(self.count, *first.shape)
         out = pool.take(self.count * first.width, name).reshape(self.count, first.width)
         for held, at, places in columns:
             if isinstance(places, slice):
@@ -164,14 +171,13 @@ class Block:
                 part = np.empty((len(places), first.width), np.uint8)
                 held.stack(at, part)
                 out[places] = part
-        assert first.shape is not None
         return out.view(first.dtype).reshape(self.count, *first.shape)
 
     def view(self, name: str) -> NDArray[Any] | None:
         """As `arrays`, but read-only, and no copy; None where the map does not have them so."""
         if len(self._parts) > 1:
             return None
-        column, at, _ = next(self._columns(name))
+        column, at, _ = self._columns(name)[0]
         if not isinstance(column, Arrays) or _stackable(column) is None:
             return None
         return column.as_view(at)

@@ -52,7 +52,7 @@ class Runs:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs = runs
-        self._total = sum(run.size for run in runs)
+        self._total = sum([run.size for run in runs])
 
     def __len__(self) -> int:
         return self._total
@@ -65,6 +65,9 @@ class Runs:
 
     def part(self, begin: int, end: int) -> Runs:
         """Those at ``begin`` to ``end``."""
+        if len(self._runs) == 1:
+            shard, first, _ = self._runs[0]
+            return Runs((Run(shard, first + begin, end - begin),))
         found, at = [], 0
         for shard, first, count in self._runs:
             low, high = max(begin - at, 0), min(end - at, count)

@@ -6,8 +6,10 @@ What belongs here: `Stacker`, and how its columns are cut into batches. The slow
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from atd.shards.gather import Pool
 
 _NUMBERS: Final = (fields.Bool, fields.Int, fields.Float, fields.Box)
 
+_INDEX: Final = np.dtype(np.int64)
+
 _LISTED: Final = (
     fields.String,
     fields.Text,
@@ -32,6 +36,9 @@ _LISTED: Final = (
     fields.List,
 )
 """Kinds of which a batch has a list."""
+
+_Way: TypeAlias = Callable[[Block], Any]
+"""From a block to the column of a field."""
 
 
 class Stacker:
@@ -53,56 +60,63 @@ class Stacker:
             raise Uncommon
         if reading.reader is not None and not plain_class(reading.reader):
             raise Uncommon
-        steps = {step.name: step for step in reading.steps}
-        written = {field.name: field.kind for field in flow.source.schema}
         self._pool = pool
         self._copy = copy
+        steps = {step.name: step for step in reading.steps}
+        written = {field.name: field.kind for field in flow.source.schema}
+        kinds = [written[steps[field.name].source] for field in made]
         self._columns = [
-            (field, steps[field.name], written[steps[field.name].source], reading.reader is None)
-            for field in made
+            (field.name, self._way(field, steps[field.name], kind, reading.reader is None))
+            for field, kind in zip(made, kinds, strict=True)
         ]
-        self.lazy = any(isinstance(kind, LAZY) for _, _, kind, _ in self._columns)
+        self.lazy = any(isinstance(kind, LAZY) for kind in kinds)
 
     def __call__(self, block: Block) -> dict[str, Any]:
         """The columns of all samples in the block."""
-        return {
-            field.name: self._column(block, field, step, kind, rows)
-            for field, step, kind, rows in self._columns
-        }
+        return {name: column(block) for name, column in self._columns}
 
-    def _column(
-        self, block: Block, field: fields.Field, step: Step, kind: fields.Kind, rows: bool
-    ) -> Any:
-        if not field.nullable and not field.optional:
-            dense = self._dense(block, field, step, kind, rows)
-            if dense is not None:
-                dense.flags.writeable = self._copy
-                return dense
-        lazy = isinstance(kind, LAZY)
+    def _way(self, field: fields.Field, step: Step, kind: fields.Kind, rows: bool) -> _Way:
+        """How the column of a field is taken from a block."""
+        listed = partial(self._listed, field, step, isinstance(kind, LAZY))
+        if field.nullable or field.optional:
+            return listed
+        # A row's label is its index with a name; in a batch the column knows the names.
+        bare = rows or step.convert is None
+        if bare and isinstance(kind, fields.Label) and isinstance(field.kind, fields.Label):
+            return partial(self._labels, step.source, field.kind.names)
+        if step.convert is not None:
+            return listed
+        if isinstance(kind, fields.Array) and np.dtype(kind.dtype).kind != "b":
+            return partial(self._arrays, step.source, listed)
+        if isinstance(kind, _NUMBERS) and type(field.kind) is type(kind):
+            return partial(self._numbers, step.source, _dtype(field.kind))
+        return listed
+
+    def _numbers(self, source: str, dtype: np.dtype[Any], block: Block) -> NDArray[Any]:
+        found = block.numbers(source, dtype, self._copy)
+        found.flags.writeable = self._copy
+        return found
+
+    def _labels(self, source: str, names: tuple[str, ...], block: Block) -> NDArray[Any]:
+        return named(self._numbers(source, _INDEX, block), names)
+
+    def _arrays(self, source: str, listed: _Way, block: Block) -> Any:
+        """Arrays stacked, or else what a list of them becomes."""
+        found = None if self._copy else block.view(source)
+        if found is None:
+            found = block.arrays(source, self._pool)
+            if found is None:
+                return listed(block)
+            found.flags.writeable = self._copy
+        return found
+
+    def _listed(self, field: fields.Field, step: Step, lazy: bool, block: Block) -> Any:
         values = block.lazily(step.source) if lazy else iter(block.values(step.source))
         if step.convert is not None:
             values = map(converting(step), values)
         found = list(values)
         is_list = field.nullable or field.optional or isinstance(field.kind, _LISTED)
         return found if is_list else _Values(field, found)
-
-    def _dense(
-        self, block: Block, field: fields.Field, step: Step, kind: fields.Kind, rows: bool
-    ) -> NDArray[Any] | None:
-        """The column where it is an array whoever is in the batch."""
-        labels = isinstance(kind, fields.Label) and isinstance(field.kind, fields.Label)
-        # A row's label is its index with a name; in a batch the column knows the names.
-        if labels and (rows or step.convert is None):
-            indices = block.numbers(step.source, "int64", self._copy)
-            return named(indices, cast("fields.Label", field.kind).names)
-        if step.convert is not None:
-            return None
-        if isinstance(kind, fields.Array) and np.dtype(kind.dtype).kind != "b":
-            view = None if self._copy else block.view(step.source)
-            return block.arrays(step.source, self._pool) if view is None else view
-        if isinstance(kind, _NUMBERS) and type(field.kind) is type(kind):
-            return block.numbers(step.source, _dtype(field.kind), self._copy)
-        return None
 
 
 @dataclass(frozen=True)
@@ -113,14 +127,14 @@ class _Values:
     values: list[Any]
 
 
-def _dtype(kind: fields.Kind) -> str:
+def _dtype(kind: fields.Kind) -> np.dtype[Any]:
     match kind:
         case fields.Int() | fields.Float():
-            return kind.dtype
+            return np.dtype(kind.dtype)
         case fields.Bool():
-            return "bool"
+            return np.dtype(np.bool_)
         case _:
-            return "float64"
+            return np.dtype(np.float64)
 
 
 def cut(columns: dict[str, Any], begin: int, end: int) -> Batch:

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atd.shards.gather import Octets, Offsets, rows, rows_into, spaced, strided
+from atd.shards.gather import LARGE_ROW, Octets, Offsets, rows, rows_into, spaced, strided
 from atd.shards.texts import MAX_MAP, listed, string_views, texts_by_hand, worth_arrow, wrapped
 from atd.shards.unfit import Unfit
 
@@ -190,6 +190,18 @@ class Arrays(Spans):
         if even is None or self.shape is None:
             return None
         return even.view(self.dtype).reshape(len(even), *self.shape)
+
+    def stacked(self, at: Rows, take: Callable[[int], Octets]) -> Octets:
+        """The elements of the rows, all of one shape (n, width): the caller's own.
+
+        Args:
+            take: gives memory of so many bytes, if new memory would not be as good.
+        """
+        if self.width < LARGE_ROW and not isinstance(at, slice):
+            return rows(self.octets, self.offsets[at], self.width)
+        out = take(self.width * len(places_of(at))).reshape(-1, self.width)
+        self.stack(at, out)
+        return out
 
     def stack(self, at: Rows, out: Octets) -> None:
         """Copy the elements of the rows into ``out`` (n, width), contiguous."""

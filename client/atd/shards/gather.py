@@ -26,6 +26,9 @@ Owners: TypeAlias = NDArray[Any]
 LONG_ROW: Final = 4 * 1024
 """Bytes of a row from which one copy in a loop of slices beats two in C."""
 
+LARGE_ROW: Final = 64 * 1024
+"""Bytes of a row from which a buffer that is used again beats one copy in C into new memory."""
+
 POOLED: Final = 128 * 1024
 """Bytes of a block from which its memory is used again: what malloc asks the system for."""
 

@@ -9,7 +9,7 @@ of the shard for one value after the other; it is also the way for all that has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import repeat
 from typing import Any, cast
@@ -27,6 +27,7 @@ from atd.shards.column_kinds import (
     places_of,
 )
 from atd.shards.gather import Octets, Offsets, rows_across
+from atd.shards.region import side_by_side
 from atd.shards.texts import INLINE, MAX_MAP, listed, texts_across, worth_arrow, wrapped
 
 
@@ -40,12 +41,20 @@ class Lots:
     def __init__(self, counts: Sequence[int]) -> None:
         self.counts = counts
         self.begins = np.cumsum([0, *counts[:-1]], dtype=np.int64)
+        self._region: tuple[Octets, list[int]] | None = None
+        self._maps: Sequence[Octets] = ()
 
     @cached_property
     def owner(self) -> NDArray[Any]:
         """The part that each row is of; unsigned, of as few bits as will do."""
         numbers = np.arange(len(self.counts), dtype=np.min_scalar_type(len(self.counts)))
         return np.repeat(numbers, self.counts)
+
+    def region(self, maps: Sequence[Octets]) -> tuple[Octets, list[int]] | None:
+        """`side_by_side`, made once for the maps that all fields of these parts lie in."""
+        if list(map(id, maps)) != list(map(id, self._maps)):
+            self._maps, self._region = maps, side_by_side(maps)
+        return self._region
 
 
 class Joined(Column):
@@ -115,6 +124,12 @@ class JoinedArrays(Joined):
         self._maps = [part.octets for part in parts]
         self._offsets = np.concatenate([part.offsets for part in parts])
 
+    def stacked(self, at: Rows, take: Callable[[int], Octets]) -> Octets:
+        """The elements of the rows (n, width), in memory of ``take`` if need be."""
+        out = take(self.width * len(places_of(at))).reshape(-1, self.width)
+        self.stack(at, out)
+        return out
+
     def stack(self, at: Rows, out: Octets) -> None:
         """Copy the elements of the rows into ``out`` (n, width)."""
         rows_across(self._maps, self.lots.owner[at], self._offsets[at], out)
@@ -146,9 +161,24 @@ def join(parts: Sequence[Column], lots: Lots) -> Column:
     if kinds == {Strings}:
         return JoinedStrings(cast("Sequence[Strings]", parts), lots)
     if kinds == {Arrays} and plain:
-        arrays = cast("Sequence[Arrays]", parts)
-        shapes = {(part.shape, part.dtype) for part in arrays}
-        # Arrays without elements have no place in a map.
-        if len(shapes) == 1 and arrays[0].shape and arrays[0].width:
-            return JoinedArrays(arrays, lots)
+        return _join_arrays(cast("Sequence[Arrays]", parts), lots)
+    return Joined(parts, lots)
+
+
+def _join_arrays(parts: Sequence[Arrays], lots: Lots) -> Column:
+    if len({(part.dtype, part.shapes.shape[1]) for part in parts}) > 1:
+        return Joined(parts, lots)
+    region = lots.region([part.octets for part in parts])
+    if region is not None:
+        octets, begins = region
+        return Arrays(
+            octets,
+            np.concatenate([p.offsets + begin for p, begin in zip(parts, begins, strict=True)]),
+            np.concatenate([part.lengths for part in parts]),
+            parts[0].dtype,
+            np.concatenate([part.shapes for part in parts]),
+        )
+    # Arrays without elements have no place in a map.
+    if len({part.shape for part in parts}) == 1 and parts[0].shape and parts[0].width:
+        return JoinedArrays(parts, lots)
     return Joined(parts, lots)
