@@ -18,7 +18,7 @@ import pytest
 
 from atd import records
 from atd.errors import Busy, StorageFault
-from atd_daemon.catalog import Catalog
+from atd_daemon.catalog import Catalog, migrations
 from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.place import filesystem_of, refuse_network
 from atd_daemon.catalog.schema import STEPS, VERSION
@@ -140,6 +140,33 @@ def test_a_database_of_another_program_is_left_alone(open_catalog, tmp_path):
     with pytest.raises(StorageFault, match="another program"):
         open_catalog()
     assert path.read_bytes() == before
+
+
+def test_an_index_whose_making_was_cut_short_is_made_to_its_end(open_catalog, tmp_path):
+    """A process that dies in its very first start leaves no file that nobody can open any more."""
+    open_catalog().close()
+    path = index_file(tmp_path)
+    file = sqlite3.connect(path)
+    mark = file.execute("PRAGMA application_id").fetchone()[0]
+    file.close()
+    path.unlink()
+    begun = sqlite3.connect(path)
+    begun.execute(f"PRAGMA application_id = {mark}")
+    begun.execute(
+        "CREATE TABLE _sqlite_migrations"
+        " (id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT)"
+    )
+    begun.close()
+    assert open_catalog().counts().datasets == 0
+
+
+def test_the_file_is_marked_as_an_index_before_anything_is_in_it(tmp_path):
+    path = tmp_path / "index.sqlite"
+    said = []
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.set_trace_callback(said.append)
+        migrations.migrate(connection)
+    assert said[0].startswith("PRAGMA application_id")
 
 
 def test_an_index_of_a_newer_atd_is_left_alone(open_catalog, tmp_path):
@@ -287,7 +314,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from atd import records
 from atd.protocol.proof import verify_repo
-from atd_daemon.catalog import Catalog
+from atd_daemon.catalog import Catalog, migrations
 from world import World
 catalog = Catalog(Path(sys.argv[1]))
 account = World().account("alice.test")

@@ -150,9 +150,9 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def fresh(world: World, folder: Path) -> AsyncIterator[Reader]:
+async def fresh(world: World, folder: Path, **values: Any) -> AsyncIterator[Reader]:
     """A daemon that knows nothing yet."""
-    reader = Reader.of(world, folder)
+    reader = Reader.of(world, folder, **values)
     try:
         yield reader
     finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,8 +56,10 @@ class Lie:
 class World:
     """A network, with a clock of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: Mapping[str, str] = MappingProxyType({})) -> None:
+        """``origins`` are places of PDSes by name, and of ``plc``, other than the usual ones."""
         self._now = START_S
+        self._origins = origins
         self._last_us = 0
         self._folder: Path | None = None
         self._servers: dict[str, Server] = {}
@@ -73,7 +76,7 @@ class World:
         """Names for which DNS answers SERVFAIL."""
         self.addresses: dict[str, list[str]] = {}
         """A and AAAA records; a host that is not here is at a public address."""
-        self.plc = Plc(self)
+        self.plc = Plc(self, origins.get("plc", "https://plc.world.example.com"))
         self.serve(self.plc.url, self.plc)
 
     # --- time ------------------------------------------------------------------------------------
@@ -122,7 +125,8 @@ class World:
     def pds(self, name: str = "pds1", **values: Any) -> Pds:
         """The PDS of that name, made on first use at ``https://{name}.example.com``."""
         if name not in self._pdses:
-            self._pdses[name] = Pds(self, f"https://{name}.example.com", **values)
+            origin = self._origins.get(name, f"https://{name}.example.com")
+            self._pdses[name] = Pds(self, origin, **values)
             self.serve(self._pdses[name].url, self._pdses[name])
         return self._pdses[name]
 

@@ -51,7 +51,7 @@ class PlcAccount:
 class Plc:
     """The directory; a server of the world."""
 
-    def __init__(self, world: World, url: str = "https://plc.world.example.com") -> None:
+    def __init__(self, world: World, url: str) -> None:
         self.url = url
         self._world = world
         self.accounts: dict[str, PlcAccount] = {}

@@ -32,7 +32,12 @@ with _hidden("pandas", "numpy"):
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Run the steps that the file has not seen, each in a transaction with its version number."""
+    """Run the steps that the file has not seen, each in a transaction with its version number.
+
+    The file is marked as ours before anything is in it: sqlite-utils makes its own table first, and
+    a file in which there is only that must not look like another program's.
+    """
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     migrations = Migrations("atd-index")
     for number, (name, statements) in enumerate(STEPS, start=1):
         migrations(name=name)(_step(number, statements))
@@ -42,7 +47,6 @@ def migrate(connection: sqlite3.Connection) -> None:
 def _step(number: int, statements: str) -> Callable[[Database], None]:
     def step(db: Database) -> None:
         db.executescript(statements)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {number}")
 
     return step
