@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPMessage
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+import atd
 from atd.dataset.outside import _Redirects, expand, fetch
 from atd.errors import Unreachable
 from atd.settings import Settings
@@ -30,6 +33,9 @@ import sys, atd
 ds = atd.load(sys.argv[1], split=sys.argv[2] if len(sys.argv) > 2 else None)
 print(len(ds), *(sorted(s.{field} for s in ds))[:3], type(ds[0].{field}).__name__)
 """
+
+
+WATCHED = Path(__file__).parents[1] / "watched.py"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -116,6 +122,70 @@ def test_bare_tars_are_not_fetched_twice(published: Path, tmp_path: Path) -> Non
         load(tmp_path / "home", origin + "/bare-00.tar", field="cls")
     result = load(tmp_path / "home", origin + "/bare-00.tar", field="cls")
     assert result.stdout == "4 0 1 2 int\n", result.stderr
+
+
+class Counting(Quiet):
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+
+def counted(home: Path, ref: str) -> dict[str, Any]:
+    """All samples of ``ref`` in order, read by a process that is watched."""
+    done = subprocess.run(
+        [sys.executable, str(WATCHED), ref],
+        env={**os.environ, "ATD_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_shards_of_a_folder_are_fetched_when_they_are_needed(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATD_HOME", str(tmp_path / "home"))
+    Counting.asked.clear()
+    with serving(published, Counting) as origin:
+        ds = atd.load(f"{origin}/leaves", split="train")
+        assert Counting.asked == ["/leaves/atd.json"]
+        assert ds[0].number == 0
+        assert len(Counting.asked) == 2
+        assert [one.number for one in ds] == list(range(20))
+        assert len(Counting.asked) == 1 + len(ds.flow.source.shards)
+    monkeypatch.setenv("ATD_OFFLINE", "1")
+    again = atd.load(f"{origin}/leaves", split="train")
+    assert [one.number for one in again] == list(range(20))
+
+
+def test_a_copy_is_hashed_once_and_fetched_again_when_it_was_altered(
+    published: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    Counting.asked.clear()
+    with serving(published, Counting) as origin:
+        first = counted(home, f"{origin}/leaves")
+        assert first["told_hashed"] == first["size"]
+        again = counted(home, f"{origin}/leaves")
+        assert (again["told_hashed"], again["stats"]) == (0, again["shards"])
+        victim = next((home / "cache" / "outside").rglob("*.tar"))
+        victim.write_bytes(bytes(victim.stat().st_size))
+        Counting.asked.clear()
+        assert counted(home, f"{origin}/leaves")["numbers"] == first["numbers"]
+        assert sorted(Counting.asked) == ["/leaves/atd.json", f"/leaves/{victim.name}"]
+
+
+def test_bare_tars_are_hashed_once(published: Path, tmp_path: Path) -> None:
+    first = sorted((published / "leaves").glob("*.tar"))[0]
+    (published / "one.tar").write_bytes(first.read_bytes())
+    with serving(published) as origin:
+        assert counted(tmp_path / "home", f"{origin}/one.tar")["told_hashed"] > 0
+        assert counted(tmp_path / "home", f"{origin}/one.tar")["told_hashed"] == 0
 
 
 @pytest.mark.parametrize(

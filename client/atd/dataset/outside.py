@@ -10,7 +10,6 @@ from a record.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import os
@@ -115,9 +114,13 @@ class UrlFolderSource(FolderSource):
     def open(self, number: int, *, suspect: bool = False) -> OpenShard:
         """The copy of the file, hashed against the manifest unless it is known again."""
         shard = self.shards[number]
-        if (self.folder / shard.name).is_file():
-            with contextlib.suppress(DigestMismatch):
-                return super().open(number, suspect=suspect)
+        try:
+            return super().open(number, suspect=suspect)
+        except DigestMismatch:
+            pass
+        except StorageFault as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
         fetch(self.base + shard.name, self.folder / shard.name, shard.size, self.settings)
         return super().open(number)
 
