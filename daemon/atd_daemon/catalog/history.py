@@ -5,10 +5,10 @@ calls the first two functions in the transaction of the change itself, so that n
 without a row that says by which commit.
 
 Bounds. A publisher decides how often it changes its records, so what is remembered of it is capped:
-the newest `ROWS_PER_RECORD` changes of one record and `ROWS_PER_PUBLISHER` of one publisher; the
-newest `OLD_BLOCKS_PER_RECORD` blocks that were replaced or deleted, and `OLD_BYTES_PER_PUBLISHER`
-of them. Shard lists are many and large and nobody reads how they differ, so their old blocks are
-not kept at all. What is forgotten is the oldest.
+the newest `ROWS_PER_RECORD` changes of one record, the newest `OLD_BLOCKS_PER_RECORD` blocks of it
+that were replaced or deleted, and `Bounds` of both for one publisher. Shard lists are many and
+large and nobody reads how they differ, so their old blocks are not kept at all. What is forgotten
+is the oldest.
 
 Alarms. Three things are worth a second look and are marked on the row, when they happen, because
 what they were compared with may be forgotten later: `MOVED`, a record that never changes (all but
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from atd.errors import InvalidSyntax, ProofError
@@ -38,10 +39,19 @@ BACKWARDS: Final = "backwards"
 UNREADABLE: Final = "unreadable"
 
 ROWS_PER_RECORD: Final = 200
-ROWS_PER_PUBLISHER: Final = 500_000
 OLD_BLOCKS_PER_RECORD: Final = 20
-OLD_BYTES_PER_PUBLISHER: Final = 64 * 1024 * 1024
 _FORGET: Final = 0.25  # of what a publisher may have, each time that it is too much
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many changes, and how many bytes of old contents, are remembered of one publisher."""
+
+    rows: int = 500_000
+    old_bytes: int = 64 * 1024 * 1024
+
+
+BOUNDS: Final = Bounds()
 
 
 def note_content(
@@ -198,14 +208,17 @@ def _count(db: sqlite3.Connection, did: str, *, rows: int, old_bytes: int) -> No
         " old_bytes = old_bytes + excluded.old_bytes RETURNING rows, old_bytes",
         (did, rows, old_bytes),
     ).fetchone()
-    if tally[0] > ROWS_PER_PUBLISHER:
-        _forget_rows(db, did)
-    if tally[1] > OLD_BYTES_PER_PUBLISHER:
-        _forget_blocks(db, did)
+    if tally[0] > BOUNDS.rows or tally[1] > BOUNDS.old_bytes:
+        forget(db, did, BOUNDS)
 
 
-def _forget_rows(db: sqlite3.Connection, did: str) -> None:
-    keep = int(ROWS_PER_PUBLISHER * (1 - _FORGET))
+def forget(db: sqlite3.Connection, did: str, bounds: Bounds) -> None:
+    """Forget what is oldest of a publisher, down to three quarters of ``bounds``."""
+    _forget_rows(db, did, int(bounds.rows * (1 - _FORGET)))
+    _forget_blocks(db, did, int(bounds.old_bytes * (1 - _FORGET)))
+
+
+def _forget_rows(db: sqlite3.Connection, did: str, keep: int) -> None:
     db.execute(
         "DELETE FROM history WHERE did = ? AND id <= (SELECT id FROM history WHERE did = ?"
         " ORDER BY id DESC LIMIT 1 OFFSET ?)",
@@ -218,8 +231,7 @@ def _forget_rows(db: sqlite3.Connection, did: str) -> None:
     )
 
 
-def _forget_blocks(db: sqlite3.Connection, did: str) -> None:
-    left = int(OLD_BYTES_PER_PUBLISHER * (1 - _FORGET))
+def _forget_blocks(db: sqlite3.Connection, did: str, left: int) -> None:
     kept, last = 0, None
     sizes = "SELECT id, length(block) FROM old_blocks WHERE did = ? ORDER BY id DESC"
     for number, size in db.execute(sizes, (did,)):
