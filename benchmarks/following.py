@@ -183,9 +183,12 @@ async def flood(request):
 async def trickle(request):
     response = web.StreamResponse(headers={"content-type": "application/vnd.ipld.car"})
     await response.prepare(request)
-    while True:
-        await response.write(b"x")
-        await asyncio.sleep(1)
+    try:
+        while True:
+            await response.write(b"x")
+            await asyncio.sleep(1)
+    except ConnectionError:
+        return response
 
 app = web.Application()
 app.router.add_get("/xrpc/com.atproto.sync.subscribeRepos", flood)

@@ -237,6 +237,9 @@ class Following:
             raise TypeError(f"the index takes a VerifiedDiff, got a {type(diff).__name__}")
         commit = diff.commit
         with self._database.write() as db:
+            known = "SELECT 1 FROM following WHERE did = ?"
+            if db.execute(known, (commit.did,)).fetchone() is None:
+                return  # it is followed no more since this came
             writer.advance(db, commit, diff.since, now)
             for change, value in zip(diff.changes, parsed, strict=True):
                 try:

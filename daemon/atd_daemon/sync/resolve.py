@@ -51,7 +51,7 @@ from atd_daemon.network.pds import PdsReader
 from atd_daemon.sync.found import Found, Indexed, ResolvedDataset
 from atd_daemon.sync.prover import Proven, Prover
 from atd_daemon.sync.release import ReleaseWalk
-from atd_daemon.sync.together import together
+from atd_daemon.sync.together import to_the_end, together
 
 
 class Resolver:
@@ -307,7 +307,7 @@ class Resolver:
             repo = proven.what
             if not self._check_commit(proven, repo.commit, floor, allow_previous_key):
                 return Indexed(proven.identity, repo.commit, None)
-            changes = await asyncio.to_thread(self._snapshot, repo)
+            changes = await to_the_end(asyncio.to_thread(self._snapshot, repo))
         except AtdError as error:
             await asyncio.to_thread(self._note, identity.did, None, error)
             raise

@@ -13,6 +13,22 @@ AT_ONCE: Final = 6
 """How many requests one question of a user may have under way."""
 
 
+async def to_the_end(job: Awaitable[A]) -> A:
+    """The result of ``job``, which goes on to its end even if whoever waits for it is cancelled.
+
+    For work in a thread that writes: nobody can stop it, so whoever gives it up waits until it is
+    over, and knows then what is written.
+    """
+    future = asyncio.ensure_future(job)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # retrieved: nobody is left to hear it
+        raise
+
+
 async def together(
     do: Callable[[A], Awaitable[B]], items: Iterable[A], *, at_once: int = AT_ONCE
 ) -> list[B]:

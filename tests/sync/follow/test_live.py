@@ -13,6 +13,7 @@ from following import CHECK_EVERY_S, Following, until
 from sync_gate import Gate, asked
 from world import Account, World
 from world.datasets import publish
+from world.lies import status
 
 NOTE = "com.example.note"
 
@@ -273,3 +274,62 @@ async def test_freshness_is_told_by_checks(daemon: Following, alice: Account) ->
     assert row.checked_at is not None
     assert row.checked_at > (before.checked_at or 0) + CHECK_EVERY_S / 2
     assert 1 <= asked(daemon, "sync.getLatestCommit") <= 4
+
+
+async def test_unfollowing_during_a_resync_leaves_nothing_behind(
+    daemon: Following, world: World, alice: Account
+) -> None:
+    publish(alice)
+    gate = Gate(world)
+    await daemon.follower.follow(alice.handle)
+    await gate.asked()
+    assert await daemon.follower.unfollow(alice.handle, forget=True) == alice.did
+    gate.open()
+    await daemon.pass_time(10)
+    assert daemon.indexed(alice.did) == {}
+    assert daemon.catalog.following.rows() == []
+    assert daemon.follower.streams == {}
+
+
+async def test_following_again_who_was_unreachable_waits_for_the_new_answer(
+    daemon: Following, world: World, alice: Account
+) -> None:
+    for path in ("sync.getRepo?", "repo.listRecords", "sync.getRecord"):
+        world.lie(status(503), path=path)
+    publish(alice)
+    assert await daemon.follow(alice) is State.UNREACHABLE
+    world.honest()
+    assert await daemon.follow(alice) is State.SYNCHRONIZED
+    assert daemon.is_true(alice)
+
+
+async def test_a_repository_that_is_not_given_whole_is_read_record_by_record(
+    daemon: Following, world: World, alice: Account
+) -> None:
+    world.lie(status(501), path="sync.getRepo?")
+    publish(alice)
+    assert await daemon.follow(alice) is State.SYNCHRONIZED
+    (report,) = await daemon.follower.following()
+    assert not report.row.complete, "completeness is not proved"
+    assert daemon.is_true(alice)
+    publish(alice, "roses")
+    alice.delete(DATASET, "flowers")
+    await daemon.quiet()
+    assert daemon.is_true(alice)
+    assert await daemon.rejects(alice) == {}
+
+
+async def test_a_first_event_after_a_restart_needs_no_directory_it_can_reach(
+    world: World, alice: Account, tmp_path: Path
+) -> None:
+    async with Following.of(world, tmp_path) as daemon:
+        await daemon.follow(alice)
+        alice.put(NOTE, "one", {"text": "so that there is a cursor"})
+        await daemon.quiet()
+    publish(alice)
+    world.lie(status(503), host="plc.world.example.com")
+    async with Following.of(world, tmp_path) as daemon:
+        await until(lambda: alice.pds.firehose.listeners == 1, "it listens again")
+        await daemon.quiet()
+        assert daemon.is_true(alice)
+        assert await daemon.rejects(alice) == {}

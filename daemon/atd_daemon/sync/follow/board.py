@@ -25,6 +25,7 @@ from atd_daemon.catalog.following import Following
 from atd_daemon.sync.follow.repo import Held, Need, Repo
 from atd_daemon.sync.follow.states import Event, State, after
 from atd_daemon.sync.follow.timing import Time
+from atd_daemon.sync.together import to_the_end
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Board:
 
     async def in_thread(self, do: Callable[[], T]) -> T:
         """Run ``do`` beside the event loop. Each host has one thing of its own here at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, do)
+        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._threads, do))
 
     def close(self) -> None:
         """Let the threads end."""

@@ -96,7 +96,7 @@ class Follower:
         self._tender = Tender(
             self.board, self._intake, resolver, pds, self, check_every_s=check_every_s
         )
-        self._intake.identify = self._tender.known
+        self._intake.identify = self._tender.identify
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = False
         self.stopped: set[str] = set()
@@ -162,8 +162,11 @@ class Follower:
         known = board.repos.get(identity.did)
         if known is not None:
             known.identity = identity
-            if known.state is not State.SYNCHRONIZED:
-                board.need(known, Need.STATUS if known.state is State.INACTIVE else Need.RESYNC)
+            if known.state is State.INACTIVE:
+                board.need(known, Need.STATUS)
+            elif known.state is not State.SYNCHRONIZED:
+                await board.shift(known, Event.BEGUN)  # so that its end is waited for
+                board.need(known, Need.RESYNC)
             return identity, False
         now = board.time.now()
         state = State.DESYNCHRONIZED
@@ -184,6 +187,7 @@ class Follower:
         did = await self._did_of(actor)
         repo = self.board.repos.pop(did, None)
         if repo is not None:
+            await _ended(repo.task)
             self.board.drop_held(repo)
             await self._detach(repo)
         board = self.board
@@ -277,9 +281,7 @@ class Follower:
             return
         del self.streams[stream.origin]
         self.board.forget_gate(stream.origin)
-        if stream.task is not None:
-            stream.task.cancel()
-            await asyncio.wait([stream.task])
+        await _ended(stream.task)
         await self.board.in_thread(lambda: self.board.store.forget_host(stream.origin))
 
     def _open(self, origin: str, *, is_relay: bool = False) -> Stream:
@@ -323,7 +325,8 @@ class Follower:
         """Have tended whatever something is due for."""
         while True:
             for repo in self.board.due():
-                self._spawn(self._tend(repo), repo.did)
+                repo.tended = True
+                repo.task = self._spawn(self._tend(repo), repo.did)
             await self.board.wait_for_due()
 
     async def _tend(self, repo: Repo) -> None:
@@ -347,4 +350,12 @@ class Follower:
         """Write the counts of rejects now and then."""
         while True:
             await self.board.time.sleep(FLUSH_S)
-            await self.board.flush()
+            with contextlib.suppress(AtdError):  # such as a full disk: the next ones may be written
+                await self.board.flush()
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    """End a task, and wait until what it was writing is written."""
+    if task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task])

@@ -90,14 +90,14 @@ class Intake:
         for repo in self._of(stream):
             self._missed(repo)
 
+    def _of(self, stream: Stream) -> list[Repo]:
+        """Whom a stream is the source for; what a relay misses, their own hosts tell."""
+        known = self._board.repos
+        return [known[did] for did in stream.dids if did in known]
+
     def _missed(self, repo: Repo) -> None:
         repo.missed = True
         self._board.need(repo, Need.CHECK)
-
-    def _of(self, stream: Stream) -> list[Repo]:
-        known = self._board.repos
-        dids = list(known) if stream.is_relay else list(stream.dids)
-        return [known[did] for did in dids if did in known]
 
     # --- one message ------------------------------------------------------------------------------
 

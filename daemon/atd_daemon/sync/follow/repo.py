@@ -6,6 +6,7 @@ Everything here belongs to the event loop's thread.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -62,8 +63,8 @@ class Repo:
     ``behind`` is a revision that its PDS showed and that we do not have yet; ``missed`` says that
     events about it may have gone by unheard, by nobody's fault; ``failures`` counts resyncs in a
     row that failed or had to be done again, ``synced_at`` is when the last one that did not was
-    done. ``claimed_active`` and ``claimed_handle`` are what unsigned messages said and its source
-    has not confirmed.
+    done; ``task`` tends it. ``claimed_active`` and ``claimed_handle`` are what unsigned messages
+    said and its source has not confirmed.
     """
 
     did: Did
@@ -83,6 +84,7 @@ class Repo:
     asked_at: dict[Need, float] = field(default_factory=dict)
     error: AtdError | None = None
     tended: bool = False
+    task: asyncio.Task[None] | None = None
 
     def take_due(self, now: float) -> Need | None:
         """The first thing that is due, which is then no longer noted as due."""

@@ -12,6 +12,7 @@ before it, so that a daemon that is killed hears it again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
@@ -25,7 +26,7 @@ from atd.protocol.frames import (
     read_frame,
 )
 from atd.protocol.rejects import Reject
-from atd.protocol.syntax import Did
+from atd.protocol.syntax import Did, quote
 from atd_daemon.catalog.following import Position
 from atd_daemon.sync.follow.board import Board
 from atd_daemon.sync.follow.judging import Told
@@ -188,10 +189,11 @@ class Stream:
 
     async def _lost(self, error: AtdError) -> None:
         """The connection is gone."""
-        await self.save()
         now, board = self._board.time.now(), self._board
         self.error = error
-        await board.in_thread(lambda: board.store.host_failed(self.origin, error, now=now))
+        with contextlib.suppress(AtdError):  # such as a full disk: said already, and tried again
+            await self.save()
+            await board.in_thread(lambda: board.store.host_failed(self.origin, error, now=now))
         board.changed()
 
     async def _frame(self, frame: bytes) -> None:
@@ -220,7 +222,7 @@ class Stream:
             if message.name == "OutdatedCursor":
                 await self._sink.outdated(self)
         elif isinstance(message, UnknownMessage):
-            what = f"a message of the kind {message.kind!r}"
+            what = f"a message of the kind {quote(message.kind)}"
             self._board.reject(None, self.origin, Reject.UNKNOWN_MESSAGE, what)
             await self._pass(message.seq)
         elif message.seq > _MAX_SEQ or (self._last is not None and message.seq <= self._last):
@@ -246,7 +248,8 @@ class Stream:
             await self._board.in_thread(lambda: self._board.store.rewind(self.origin))
             await self._sink.outdated(self)
         raise Unreachable(
-            f"{self.origin} ended its event stream: {message.error!r} {message.message or ''!r}"
+            f"{self.origin} ended its event stream: {quote(message.error)}"
+            f" {quote(message.message or '')}"
         )
 
     def _refuse(self, error: FrameRefused) -> None:

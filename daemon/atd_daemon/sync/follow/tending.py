@@ -27,7 +27,7 @@ from atd.errors import (
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.rejects import Reject
-from atd.protocol.syntax import Did, Tid
+from atd.protocol.syntax import Did, Tid, quote
 from atd_daemon.catalog.following import Head
 from atd_daemon.network.pds import RepoStatus
 from atd_daemon.sync.follow import timing
@@ -40,6 +40,8 @@ from atd_daemon.sync.found import Indexed
 
 GRACE_S: Final = 10.0
 """How long an event may take from its PDS to us before its absence means something."""
+IDENTITY_EVERY_S: Final = 6 * timing.HOUR_S
+"""How often a handle is proved anew, and a key looked up, though nothing tells of a change."""
 GONE: Final = "deleted"
 
 _log = logging.getLogger(__name__)
@@ -165,13 +167,27 @@ class Tender:
     def _confirm_handle(self, repo: Repo, identity: Identity) -> None:
         claim, repo.claimed_handle = repo.claimed_handle, None
         if claim is not None and claim[1] not in identity.claimed:
-            what = f"{claim[0]} said that {repo.did} is {claim[1]!r}; its document does not"
+            what = f"{claim[0]} said that {repo.did} is {quote(claim[1])}; its document does not"
             self._board.reject(repo.did, claim[0], Reject.UNCONFIRMED, what)
 
     async def known(self, repo: Repo) -> Identity | None:
         """Its identity, which may be some time old; None: it cannot be had now, which is noted."""
         if repo.identity is None:
             await self._identity(repo, refresh=False)
+        return repo.identity
+
+    async def identify(self, repo: Repo) -> Identity | None:
+        """As `known`, for whoever reads events: it moves nothing, which would end the reading."""
+        if repo.identity is None:
+            try:
+                identity = await self._sources.identity(repo.did)
+                is_here = identity.pds == repo.host
+            except AtdError:
+                is_here = False
+            if not is_here:
+                self._board.need(repo, Need.IDENTITY)
+                return None
+            repo.identity = identity
         return repo.identity
 
     # --- account ----------------------------------------------------------------------------------
@@ -231,6 +247,8 @@ class Tender:
         if identity is None:
             return
         self.next_check(repo)
+        if self._board.time.now() - repo.asked_at.get(Need.IDENTITY, 0.0) > IDENTITY_EVERY_S:
+            self._board.need(repo, Need.IDENTITY)
         if repo.state is State.INACTIVE:
             self._board.need(repo, Need.IDENTITY)
             self._board.need(repo, Need.STATUS)
@@ -305,6 +323,8 @@ class Tender:
     async def _stored(self, repo: Repo, indexed: Indexed) -> None:
         """All of it is in the index: take in what was held, and be synchronized."""
         board, head = self._board, Head.of(indexed.commit)
+        if repo.did not in board.repos:
+            return  # it is followed no more
         moved = indexed.identity.pds != repo.host
         repo.identity, repo.behind = indexed.identity, None
         if repo.head is None or head.rev >= repo.head.rev:
