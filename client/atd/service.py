@@ -214,12 +214,18 @@ def search(
 
 
 def searching(
-    text: str, filters: Mapping[str, Param], *, limit: int, connection: Connection | None = None
+    text: str,
+    filters: Mapping[str, Param],
+    *,
+    limit: int,
+    at: str | None = None,
+    connection: Connection | None = None,
 ) -> Mapping[str, Any]:
     """As `search`, with the parameters of ``searchDatasets`` by their own names; its answer.
 
     A page may be short although there is more, so pages are asked for until there are ``limit``
-    (or `MAX_PAGES` were asked for; there is a ``cursor`` then).
+    (or `MAX_PAGES` were asked for; there is a ``cursor`` then). ``at`` is another daemon, in its
+    public mode, to ask instead of the index: what it answers is not proved.
     """
     daemon = connection or Connection()
     found: dict[str, Any] = {"datasets": []}
@@ -227,7 +233,11 @@ def searching(
     for page in range(MAX_PAGES):
         wanted = min(limit - len(found["datasets"]), 100)
         given = {**filters, "q": text, "limit": wanted, "cursor": cursor}
-        answer = daemon.call(api.SEARCH_DATASETS, given if page == 0 else {**given, "facets": None})
+        if at is not None:
+            answer = daemon.call(api.SEARCH_AT, {**given, "facets": None, "at": at})
+        else:
+            facets = filters.get("facets") if page == 0 else None
+            answer = daemon.call(api.SEARCH_DATASETS, {**given, "facets": facets})
         found["datasets"] += answer["datasets"]
         cursor = answer.get("cursor")
         if "facets" in answer:

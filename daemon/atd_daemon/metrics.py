@@ -87,6 +87,19 @@ def of_health(health: Health) -> list[Family]:
     ]
 
 
+def of_clients(
+    served: Mapping[str, float], refused: Mapping[str, float], sent: int
+) -> list[Family]:
+    """What strangers were given, where the public mode is on."""
+    return [
+        Family.by("atd_public_requests_total", "counter", "Requests answered.", "status", served),
+        Family.by(
+            "atd_public_refused_total", "counter", "Requests over a limit.", "limit", refused
+        ),
+        Family.one("atd_public_sent_bytes_total", "counter", "Bytes sent.", sent),
+    ]
+
+
 def of_following(
     rows: Iterable[Followed], states: Iterable[str], rejects: Iterable[RejectCount], now_s: float
 ) -> list[Family]:

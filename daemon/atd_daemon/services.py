@@ -20,6 +20,7 @@ from atd_daemon.health import HealthWatch, Pulse
 from atd_daemon.host.host import Host
 from atd_daemon.host.listener import HostListener
 from atd_daemon.listener import Listener
+from atd_daemon.metrics import Family
 from atd_daemon.network.account import Accounts
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.events import EventReader
@@ -43,6 +44,7 @@ from atd_daemon.sync.resolve import Resolver
 from atd_daemon.sync.shelf import Shelf
 
 Clock = Callable[[], float]
+Meter = Callable[[], list[Family]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ class Services:
     """Everything that handlers may use. ``stop`` ends the daemon when it is set.
 
     ``tcp`` is the loopback address that is served beside the socket, if there is one. ``faces`` are
-    the public listeners: ``host``, and ``public`` where that mode is on (`atd_daemon.public`).
+    the public listeners: ``host``, and ``public`` where that mode is on (`atd_daemon.public`); it
+    adds what it counts to ``meters``.
     """
 
     settings: Settings
@@ -70,6 +73,7 @@ class Services:
     host: HostListener
     health: HealthWatch
     faces: dict[str, Listener]
+    meters: list[Meter] = field(default_factory=list)
     clock: Clock
     started_at: datetime
     tcp: str | None = None

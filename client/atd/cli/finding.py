@@ -81,6 +81,10 @@ def search(
     limit: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="How many at most, 1 to 1,000.")
     ] = 25,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Search what another daemon serves; unproved hints."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Search names, titles, descriptions, tags, tasks, fields, licences, publishers.
@@ -103,7 +107,7 @@ def search(
         "sort": sort,
         "facets": facets or None,
     }
-    answer = service.searching(" ".join(words or ()), filters, limit=limit)
+    answer = service.searching(" ".join(words or ()), filters, limit=limit, at=at)
     if json:
         output.emit(answer)
         return
@@ -111,6 +115,8 @@ def search(
     table(found, empty="nothing found; the daemon knows what you listed or follow: atd ls @HANDLE")
     if "facets" in answer:
         _facets(answer["facets"])
+    if at is not None and found:
+        output.note(f"said by {output.clean(at)}, not proved here; prove one with: atd show REF")
     if "cursor" in answer:
         output.note(f"there may be more: --limit {limit}")
 

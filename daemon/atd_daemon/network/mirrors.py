@@ -70,7 +70,7 @@ class MirrorSearch:
             Unreachable, RateLimited, Offline: as they say.
         """
         origin = parse_origin(at)
-        url = f"{origin}{api.SEARCH_DATASETS.path}?{urlencode(params)}"
+        url = f"{origin}{api.SEARCH_DATASETS.path}?{urlencode(params, doseq=True)}"
         reply = await self._fetcher.request("GET", url, max_bytes=_MAX_PAGE_BYTES)
         if reply.status == 429:
             raise RateLimited(f"{host_of(url)} wants fewer questions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from atd_daemon.public.reading import Reading
 from atd_daemon.public.shards import SharedShards
 from atd_daemon.server import views
 from atd_daemon.server.files import ShardResponse, send_shard
+from atd_daemon.server.handlers.search import filters_of
 from atd_daemon.sync.bundles import Bundler
 
 Json = dict[str, Any]
@@ -38,12 +40,23 @@ class Shared:
     bundler: Bundler
     health: HealthWatch
     clients: Clients
+    clock: Callable[[], float]
     bundling: asyncio.Semaphore
+    searching: asyncio.Semaphore
 
 
 async def search(shared: Shared, given: Given) -> Json:
     """``network.atd.catalog.searchDatasets``."""
-    entries, cursor = shared.reading.search(given["q"], given["limit"], given.get("cursor"))
+    filters = filters_of(given, shared.clock())
+    async with shared.searching:
+        entries, cursor = await asyncio.to_thread(
+            shared.reading.search,
+            given["q"],
+            filters,
+            sort=given["sort"],
+            limit=given["limit"],
+            cursor=given.get("cursor"),
+        )
     return views.present(datasets=[views.dataset_entry(one) for one in entries], cursor=cursor)
 
 

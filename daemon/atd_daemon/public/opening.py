@@ -6,6 +6,8 @@ import asyncio
 import time
 
 from atd.settings import split_host_port
+from atd_daemon import metrics
+from atd_daemon.metrics import Family
 from atd_daemon.public.answers import Shared
 from atd_daemon.public.keeper import EvidenceKeeper
 from atd_daemon.public.limits import Clients, Limits
@@ -15,6 +17,7 @@ from atd_daemon.public.shards import SharedShards
 from atd_daemon.services import Services
 
 _BUNDLES_AT_ONCE = 2
+_SEARCHES_AT_ONCE = 4
 
 
 def share(services: Services, limits: Limits | None = None) -> Shared:
@@ -26,7 +29,9 @@ def share(services: Services, limits: Limits | None = None) -> Shared:
         bundler=services.bundler,
         health=services.health,
         clients=Clients(limits or Limits(), time.monotonic),
+        clock=services.clock,
         bundling=asyncio.Semaphore(_BUNDLES_AT_ONCE),
+        searching=asyncio.Semaphore(_SEARCHES_AT_ONCE),
     )
 
 
@@ -42,5 +47,10 @@ async def open_public(services: Services) -> PublicListener | None:
     address = split_host_port(services.settings.public_listen)
     listener = PublicListener(shared, keeper, *address)
     services.faces["public"] = listener
+    services.meters.append(lambda: _numbers(shared.clients))
     await listener.start()
     return listener
+
+
+def _numbers(clients: Clients) -> list[Family]:
+    return metrics.of_clients(clients.served, clients.refused, clients.sent_bytes)

@@ -19,6 +19,8 @@ from atd.protocol.syntax import AtUri, Did, Handle
 from atd.records import Dataset, Record, StrongRef, head_uri, parse_value
 from atd.refs import DatasetRef
 from atd_daemon.catalog import Catalog, DatasetEntry, StoredRecord
+from atd_daemon.catalog.query import Filters
+from atd_daemon.catalog.search import Sort
 from atd_daemon.config import Config
 from atd_daemon.sync.follow.states import State
 from atd_daemon.sync.found import Found, Indexed, ResolvedDataset
@@ -70,10 +72,10 @@ class Reading:
         return self.catalog.datasets(did) if self.serves(did) else []
 
     def search(
-        self, text: str, limit: int, cursor: str | None
+        self, text: str, filters: Filters, *, sort: Sort, limit: int, cursor: str | None
     ) -> tuple[list[DatasetEntry], str | None]:
-        """Data sets that are served, best first; a page may be shorter than asked for."""
-        page = self.catalog.search(text, limit=limit, cursor=cursor)
+        """Data sets that are served; a page may be shorter than asked for. Blocks."""
+        page = self.catalog.search(text, filters, sort=sort, limit=limit, cursor=cursor)
         return [entry for entry in page.entries if self.serves(entry.did)], page.cursor
 
     async def dataset(self, ref: DatasetRef) -> ResolvedDataset:

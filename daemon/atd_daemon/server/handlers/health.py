@@ -41,6 +41,7 @@ async def metrics_page(services: Services) -> web.Response:
     health = await services.health.look()
     families = [*_process(services), *metrics.of_health(health)]
     families += await asyncio.to_thread(_stored, services)
+    families += [family for meter in services.meters for family in meter()]
     text = metrics.expose(families)
     return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 

@@ -9,5 +9,5 @@ from atd_daemon.services import Services
 
 async def search_at(services: Services, given: dict[str, Any]) -> dict[str, Any]:
     """Answer ``network.atd.catalog.searchAt``."""
-    asked: dict[str, Any] = {name: given[name] for name in ("q", "limit", "cursor") if name in given}
+    asked = {name: value for name, value in given.items() if name != "at"}
     return await services.mirrors.search(given["at"], asked)

@@ -28,26 +28,10 @@ Json = dict[str, Any]
 
 async def search_datasets(services: Services, given: Json) -> Json:
     """Answer ``network.atd.catalog.searchDatasets``."""
-    since = given.get("since")
-    filters = Filters(
-        licenses=tuple(given.get("licenses", ())),
-        publishers=tuple(given.get("publishers", ())),
-        tags=tuple(given.get("tags", ())),
-        tasks=tuple(given.get("tasks", ())),
-        modalities=tuple(given.get("modalities", ())),
-        fields=tuple(given.get("fields", ())),
-        kinds=tuple(given.get("kinds", ())),
-        types=tuple(given.get("types", ())),
-        since=None if since is None else views.moment(parse_since(since, services.clock())),
-        min_samples=given.get("minSamples"),
-        max_samples=given.get("maxSamples"),
-        min_size=given.get("minSize"),
-        max_size=given.get("maxSize"),
-    )
     page = await asyncio.to_thread(
         services.catalog.search,
         given["q"],
-        filters,
+        filters_of(given, services.clock()),
         sort=given["sort"],
         facets=given.get("facets", False),
         limit=given["limit"],
@@ -57,6 +41,26 @@ async def search_datasets(services: Services, given: Json) -> Json:
         datasets=[views.dataset_entry(entry) for entry in page.entries],
         cursor=page.cursor,
         facets=page.facets and _facets(page.facets),
+    )
+
+
+def filters_of(given: Json, now_s: float) -> Filters:
+    """The filters among the parameters of a search; raises InvalidSyntax."""
+    since = given.get("since")
+    return Filters(
+        licenses=tuple(given.get("licenses", ())),
+        publishers=tuple(given.get("publishers", ())),
+        tags=tuple(given.get("tags", ())),
+        tasks=tuple(given.get("tasks", ())),
+        modalities=tuple(given.get("modalities", ())),
+        fields=tuple(given.get("fields", ())),
+        kinds=tuple(given.get("kinds", ())),
+        types=tuple(given.get("types", ())),
+        since=None if since is None else views.moment(parse_since(since, now_s)),
+        min_samples=given.get("minSamples"),
+        max_samples=given.get("maxSamples"),
+        min_size=given.get("minSize"),
+        max_size=given.get("maxSize"),
     )
 
 
