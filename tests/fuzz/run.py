@@ -15,6 +15,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["atd"], enable_loader_override=False):
+    import atd.shards.pillow
+    import atd.shards.soundfile_door  # noqa: F401  # doors that would be opened too late to be seen
     from fuzz.targets import TARGETS, found
 
 PLACE = Path(__file__).parents[2] / ".fuzz"

@@ -135,7 +135,9 @@ def reader(kind: fields.Kind) -> Read:
             return _labels(kind)
         case fields.Image():
             return lambda view, at: _wrapped(media.Image, view, at)
-        case fields.Audio() | fields.Video():
+        case fields.Audio():
+            return lambda view, at: _wrapped(media.Audio, view, at)
+        case fields.Video():
             return lambda view, at: _wrapped(media.Media, view, at)
         case fields.List():
             return _lists(kind)
