@@ -171,7 +171,7 @@ class Follower:
         now = board.time.now()
         state = State.DESYNCHRONIZED
         await board.in_thread(lambda: board.store.add(identity.did, state, now=now))
-        repo = Repo(identity.did, state, identity=identity)
+        repo = Repo(identity.did, state, identity=identity, identity_at=now)
         board.repos[identity.did] = repo
         self._attach(repo, pds)
         board.need(repo, Need.RESYNC)

@@ -72,6 +72,7 @@ class Repo:
     head: Head | None = None
     host: str | None = None
     identity: Identity | None = None
+    identity_at: float | None = None
     due: dict[Need, float] = field(default_factory=dict)
     held: deque[Held] = field(default_factory=deque)
     held_bytes: int = 0

@@ -125,6 +125,13 @@ class Tender:
         else:
             await self._resync(repo)
 
+    def _until_identity(self, repo: Repo) -> float:
+        """Seconds until it is to be resolved anew, though nothing tells of a change."""
+        now = self._board.time.now()
+        if repo.identity_at is None:  # the daemon was started since: not everybody at one moment
+            repo.identity_at = now - IDENTITY_EVERY_S * self._board.time.chance()
+        return max(0.0, repo.identity_at + IDENTITY_EVERY_S - now)
+
     def next_check(self, repo: Repo) -> None:
         """Plan the next look at its PDS, not at the same moment as everybody's."""
         spread = 0.75 + self._board.time.chance() / 2
@@ -149,6 +156,7 @@ class Tender:
             await self._refused(repo, error)
             return
         before, repo.identity = repo.identity, identity
+        repo.identity_at = board.time.now()
         self._confirm_handle(repo, identity)
         if repo.host != pds:
             await self._moved(repo, pds)
@@ -247,8 +255,7 @@ class Tender:
         if identity is None:
             return
         self.next_check(repo)
-        if self._board.time.now() - repo.asked_at.get(Need.IDENTITY, 0.0) > IDENTITY_EVERY_S:
-            self._board.need(repo, Need.IDENTITY)
+        self._board.need(repo, Need.IDENTITY, self._until_identity(repo))
         if repo.state is State.INACTIVE:
             self._board.need(repo, Need.IDENTITY)
             self._board.need(repo, Need.STATUS)
