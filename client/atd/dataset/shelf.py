@@ -49,6 +49,8 @@ class Shelf:
         self._coming: dict[int, Future[ShardFile]] = {}
         self._waiting: deque[tuple[int, Future[ShardFile]]] = deque()
         self._threads = 0
+        # The first shard is fetched and opened alone: nothing comes earlier by sharing with others.
+        self._begun = False
         self._lock = threading.Lock()
 
     @property
@@ -87,6 +89,9 @@ class Shelf:
                 coming.set_running_or_notify_cancel()
         if mine:
             self._take(number, coming)
+        if not self._begun:
+            self._begun = True
+            self._start()
         return coming.result()
 
     def expect(self, numbers: Iterable[int], most: int | None = None) -> None:
@@ -100,9 +105,6 @@ class Shelf:
             self._soon = self._soon[1], frozenset(wanted)
         missing = [number for number in wanted if number not in self._open][:most]
         missing = [number for number in missing if number not in self._coming]
-        if not self._open and not self._coming:
-            # At the beginning the first one is asked for at once, by whoever then opens it.
-            missing = missing[1:]
         if not missing:
             return
         with self._lock:
@@ -110,12 +112,8 @@ class Shelf:
                 if number not in self._coming:
                     coming = self._coming[number] = Future()
                     self._waiting.append((number, coming))
-            begin = min(FETCH_THREADS, len(self._waiting)) - self._threads
-            self._threads += max(0, begin)
-        for _ in range(begin):
-            # No pool of concurrent.futures: a process waits for those before it ends, and here
-            # that may be for a shard that nobody will read.
-            threading.Thread(target=self._ahead, name="atd-fetch", daemon=True).start()
+        if self._begun:
+            self._start()
 
     def close(self) -> None:
         """Let go of every shard; arrays that are views of one keep its map alive."""
@@ -127,6 +125,16 @@ class Shelf:
             self._open.clear()
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Have threads that open what is waiting."""
+        with self._lock:
+            begin = max(0, min(FETCH_THREADS - self._threads, len(self._waiting)))
+            self._threads += begin
+        for _ in range(begin):
+            # No pool of concurrent.futures: a process waits for those before it ends, and here
+            # that may be for a shard that nobody will read.
+            threading.Thread(target=self._ahead, name="atd-fetch", daemon=True).start()
 
     def _ahead(self) -> None:
         """Open what is waiting, until nothing is."""
