@@ -100,7 +100,7 @@ def ask(
     """
     exact = planned(db, text, filters, typing=False)
     longer = planned(db, text, filters, typing=True) if may_be_typing(text) else exact
-    marks = [f"{sort[0]}{one.mark}" for one in (exact, longer)]
+    marks = [f"{sort}:{one.mark}" for one in (exact, longer)]
     if cursor is not None:
         start = _parse_cursor(cursor, marks)
         return Question(exact if start.of == marks[0] else longer, start, None, None)
