@@ -35,7 +35,7 @@ from atd.protocol.keys import PrivateKey
 from atd.protocol.live import verify_diff
 from atd.protocol.mst import build
 from atd.protocol.syntax import Did, Nsid, Tid
-from atd.records import COLLECTIONS, DATASET
+from atd.records import DATASET, RELEASE
 from atd_daemon.catalog import Catalog
 from atd_daemon.config import Config
 from atd_daemon.host.events import Op, commit_body, frame
@@ -153,22 +153,22 @@ def commits(ordered: bool) -> None:
 
 def large_repository(count: int) -> bytes:
     """The CAR file of a publisher with so many data sets."""
-    release = {"uri": f"at://{OWNER}/network.atd.release/x:1.0.0", "cid": str(Cid.of(b"release"))}
     blocks, entries = {}, {}
     for number in range(count):
+        name = f"flowers-{number:06}"
         value = {
             "$type": DATASET,
-            "name": f"flowers-{number:06}",
+            "name": name,
             "title": f"Photographs of flowers, part {number}",
             "description": "Five species, photographed in daylight from above. " * 8,
             "license": "CC-BY-4.0",
             "tags": ["images", "plants", "classification"],
-            "latest": dict(release),
+            "latest": {"uri": f"at://{OWNER}/{RELEASE}/{name}:1.0.0", "cid": str(Cid.of(b"x"))},
             "createdAt": "2025-01-31T12:00:00.000Z",
         }
         block = encode(value)  # type: ignore[arg-type]
         cid = Cid.of(block)
-        blocks[cid], entries[f"{DATASET}/flowers-{number:06}"] = block, cid
+        blocks[cid], entries[f"{DATASET}/{name}"] = block, cid
     root, nodes = build(entries)
     commit = Commit.sign(OWNER, Tid.from_micros(START_US, 1), root, KEY)
     return write_car(commit.cid, [(commit.cid, commit.encode()), *nodes.items(), *blocks.items()])
@@ -271,7 +271,6 @@ def whole() -> None:
 
 def main() -> None:
     print("libsecp256k1 (coincurve):", "yes" if keys.ACCELERATED else "no")
-    print("collections:", ", ".join(COLLECTIONS))
     commits(ordered=True)
     commits(ordered=False)
     whole()

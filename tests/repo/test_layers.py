@@ -106,7 +106,7 @@ ARROWS: dict[str, list[str]] = {
 
 # Library -> the modules that may import it. Everything else asks them.
 DOORS: dict[str, list[str]] = {
-    "libipld": ["atd.protocol.cbor"],
+    "libipld": ["atd.protocol.cbor", "atd.protocol.cid"],
     "regex": ["atd.protocol.graphemes", "atd_daemon.catalog.patterns"],
     "cryptography": ["atd.protocol.keys"],
     "coincurve": ["atd.protocol.keys"],

@@ -27,6 +27,7 @@ __all__ = [
     "car_header",
     "car_length",
     "car_roots",
+    "join_car",
     "read_car",
     "refuse_block",
     "write_car",
@@ -146,6 +147,8 @@ def write_car(root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> bytes:
 
 def car_header(*roots: Cid) -> bytes:
     """How a CAR file begins. With `car_block` for each block after it, a file can be streamed."""
+    if len(roots) == 1 and roots[0].bytes.startswith(_PREFIX):
+        return b"\x3a" + _ONE_ROOT + roots[0].bytes[4:] + _VERSION_1
     header = encode({"roots": list(roots), "version": 1})
     return _length(len(header)) + header
 
@@ -155,7 +158,19 @@ def car_block(cid: Cid, block: bytes) -> bytes:
     return _length(36 + len(block)) + cid.bytes + block
 
 
+def join_car(root: Cid, blocks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """`write_car` for blocks that are named by the bytes of their CIDs."""
+    parts = [car_header(root)]
+    for name, block in blocks:
+        parts += (_length(36 + len(block)), name, block)
+    return b"".join(parts)
+
+
 def _length(number: int) -> bytes:
+    if number < 128:
+        return bytes((number,))
+    if number < 1 << 14:
+        return bytes((number & 127 | 128, number >> 7))
     parts = bytearray()
     while number > 127:
         parts.append(number & 127 | 128)

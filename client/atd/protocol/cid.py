@@ -1,16 +1,19 @@
 """CIDs: the names of blocks and blobs by their hash, of the kinds that ATProto uses.
 
+libipld spells them: an index writes several for each record, and `base64` takes 12 µs for one.
+
 Source: atproto.com/specs/data-model#link-and-cid-formats.
 """
 
 from __future__ import annotations
 
-import binascii
 import builtins
 import hashlib
-from base64 import b32decode, b32encode
+import re
 from dataclasses import dataclass
 from typing import Final
+
+import libipld
 
 from atd.errors import InvalidSyntax
 from atd.protocol.syntax import quote
@@ -22,6 +25,7 @@ DAG_CBOR: Final = 0x71
 
 _PREFIXES: Final = frozenset((b"\x01\x71\x12\x20", b"\x01\x55\x12\x20"))
 _CID_BYTES: Final = 36
+_TEXT: Final = re.compile("b[a-z2-7]{58}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,13 +51,13 @@ class Cid:
         Raises:
             InvalidSyntax: no such CID.
         """
-        try:
-            if len(text) == 59 and text[0] == "b":
-                cid = cls(b32decode(text[1:].upper() + "======"))
+        if isinstance(text, str) and _TEXT.fullmatch(text):
+            try:
+                cid = cls(libipld.decode_multibase(text)[1])
                 if str(cid) == text:
                     return cid
-        except (binascii.Error, ValueError, TypeError):
-            pass
+            except ValueError:
+                pass
         raise InvalidSyntax(
             f"expected a CID such as bafyrei… or bafkrei… (59 characters), got {quote(text)}"
         )
@@ -88,7 +92,8 @@ class Cid:
         return self.bytes[4:]
 
     def __str__(self) -> str:
-        return "b" + b32encode(self.bytes).decode("ascii").lower().rstrip("=")
+        text: str = libipld.encode_multibase("b", self.bytes)
+        return text
 
     def __repr__(self) -> str:
         return f"Cid({self})"

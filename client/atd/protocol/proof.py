@@ -28,7 +28,7 @@ from typing import Final, TypeAlias
 from atd.errors import IdentityMismatch, InvalidSyntax, ProofError, RecordAbsent
 from atd.protocol import mst
 from atd.protocol.blocks import Blocks
-from atd.protocol.car import Car, read_car, write_car
+from atd.protocol.car import Car, join_car, read_car
 from atd.protocol.cbor import Cid, Value, decode
 from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
@@ -318,4 +318,4 @@ def _require_record(uri: AtUri, did: Did) -> None:
 
 
 def _proof(commit: VerifiedCommit, steps: Steps) -> bytes:
-    return write_car(commit.cid, ((Cid(cid), block) for cid, block in steps))
+    return join_car(commit.cid, steps)
