@@ -122,9 +122,12 @@ class Progress:
         self._tell = on_progress
         self._total = shards
         self._there: set[int] = set()
+        self._process = os.getpid()
 
     def tell(self, shard: Shard, done: int) -> None:
         """``done`` bytes of ``shard`` are fetched."""
+        if self._process != os.getpid():  # a forked worker: it was given to another process
+            return
         self._tell(
             {
                 "name": shard.name,
