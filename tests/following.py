@@ -1,4 +1,4 @@
-"""The following half of a daemon, in a world whose clock is turned by hand: nobody waits."""
+"""The following half of a daemon: in a world whose clock is turned by hand, or as it is."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from atd.names import COLLECTIONS
+from atd.names import COLLECTIONS, SCHEMA
 from atd.protocol.syntax import Did, Nsid
 from atd_daemon.catalog import Catalog
+from atd_daemon.config import Config
+from atd_daemon.network.directory import Directory
 from atd_daemon.network.events import EventReader
+from atd_daemon.network.names import DnsResolver
+from atd_daemon.network.pds import PdsReader
+from atd_daemon.network.transport import open_fetcher
 from atd_daemon.sync.follow.follower import Follower
 from atd_daemon.sync.follow.repo import Repo
 from atd_daemon.sync.follow.states import State
+from atd_daemon.sync.follow.timing import WallTime
+from atd_daemon.sync.identities import CatalogIdentities
+from atd_daemon.sync.resolve import Resolver
 from world import Account, World
 from world.daemons import Reader
 
@@ -174,6 +182,74 @@ class Following:
             if reject.did == (None if account is None else account.did):
                 counted[reject.reason] = counted.get(reject.reason, 0) + reject.count
         return counted
+
+
+@dataclass
+class RealFollowing:
+    """A daemon that follows on the real network, by the real clock; accounts have a DID."""
+
+    catalog: Catalog
+    pds: PdsReader
+    follower: Follower
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def of(cls, config: Config) -> AsyncIterator[RealFollowing]:
+        """One whose things live where ``config`` says; the same folder again is a restart."""
+        config.state_dir.mkdir(parents=True, exist_ok=True)
+        fetcher = open_fetcher(config)
+        catalog = Catalog(config.state_dir / "index.sqlite")
+        cache = CatalogIdentities(catalog)
+        directory = Directory(fetcher, DnsResolver(config), config, cache=cache)
+        pds = PdsReader(fetcher, config)
+        follower = Follower(
+            catalog,
+            Resolver(directory, pds, catalog, config),
+            pds,
+            EventReader(fetcher),
+            check_every_s=CHECK_EVERY_S,
+            clock_skew_s=config.clock_skew_s,
+            confirm_every_s=0.5,
+            time=WallTime(),
+        )
+        try:
+            await follower.start()
+            yield cls(catalog, pds, follower)
+        finally:
+            await follower.close()
+            await fetcher.close()
+            catalog.close()
+
+    async def follow(self, account: HasDid) -> State:
+        """Follow, and wait for the first answer."""
+        await self.follower.follow(account.did)
+        return await self.follower.settled(Did(account.did))
+
+    def state(self, account: HasDid) -> State:
+        """The state in memory."""
+        return self.follower.board.repos[Did(account.did)].state
+
+    def versions(self, account: HasDid) -> set[str]:
+        """The keys of the schemas that the index has of an account."""
+        return {str(one.uri.rkey) for one in self.catalog.records(Did(account.did), SCHEMA)}
+
+    async def has(self, account: HasDid, *keys: str) -> None:
+        """Wait until the index has exactly these schemas."""
+        await until(lambda: self.versions(account) == set(keys), f"the index has {keys}")
+
+    async def rejects(self) -> list[str]:
+        """The reasons for which something was refused."""
+        await self.follower.board.flush()
+        return [reject.reason for reject in self.catalog.following.rejects()]
+
+
+class HasDid(Protocol):
+    """An account of any kind of server."""
+
+    @property
+    def did(self) -> str:
+        """Its DID."""
+        ...
 
 
 def truth(account: Account) -> dict[str, str]:

@@ -20,7 +20,7 @@ from atd.refs import parse_authority
 Json = Mapping[str, Any]
 
 ActorsArgument = Annotated[
-    list[str], typer.Argument(metavar="@HANDLE…", help="Publishers: handles or DIDs.")
+    list[str], typer.Argument(metavar="@HANDLE", help="Publishers: handles or DIDs.")
 ]
 
 

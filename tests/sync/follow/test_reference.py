@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,14 @@ from atd.names import SCHEMA
 from atd.protocol.cbor import to_json
 from atd.protocol.syntax import Did
 from atd.records import SchemaRecord
-from atd_daemon.catalog import Catalog
 from atd_daemon.config import Config
-from atd_daemon.network.directory import Directory
-from atd_daemon.network.events import EventReader
-from atd_daemon.network.names import DnsResolver
-from atd_daemon.network.pds import PdsReader
-from atd_daemon.network.transport import open_fetcher
 from atd_daemon.sync.follow.discovering import at_pds
-from atd_daemon.sync.follow.follower import Follower
 from atd_daemon.sync.follow.states import State
-from atd_daemon.sync.follow.timing import WallTime
-from atd_daemon.sync.identities import CatalogIdentities
-from atd_daemon.sync.resolve import Resolver
 from conftest import StartNetwork
-from following import until
+from following import RealFollowing, until
 from reference.client import Session
 from reference.moving import activate, delete_account, make_account, migrate, take_down
-from reference.network import Account, Network
+from reference.network import Network
 from world.datasets import SCHEMA as FIELDS
 from world.datasets import WHEN
 
@@ -40,66 +29,16 @@ pytestmark = pytest.mark.reference
 NOTE = "com.example.note"
 
 
-@dataclass
-class User:
-    """A daemon that follows, on the real network."""
-
-    catalog: Catalog
-    pds: PdsReader
-    follower: Follower
-
-    async def follow(self, account: Account) -> State:
-        await self.follower.follow(account.handle)
-        return await self.follower.settled(Did(account.did))
-
-    def versions(self, account: Account) -> set[str]:
-        """The keys of the schemas that the index has of an account."""
-        return {str(one.uri.rkey) for one in self.catalog.records(Did(account.did), SCHEMA)}
-
-    def state(self, account: Account) -> State:
-        return self.follower.board.repos[Did(account.did)].state
-
-    async def has(self, account: Account, *keys: str) -> None:
-        await until(lambda: self.versions(account) == set(keys), f"the index has {keys}")
-
-    async def rejects(self) -> list[str]:
-        await self.follower.board.flush()
-        return [reject.reason for reject in self.catalog.following.rejects()]
-
-
 @contextlib.asynccontextmanager
-async def user(network: Network, folder: Path) -> AsyncIterator[User]:
+async def user(network: Network, folder: Path) -> AsyncIterator[RealFollowing]:
     config = Config.under(
         folder,
         plc_url=network.plc_url,
         dns_server=network.zone.address,
         allow_hosts=frozenset(network.allow_hosts.split(",")),
     )
-    config.state_dir.mkdir(parents=True, exist_ok=True)
-    fetcher = open_fetcher(config)
-    catalog = Catalog(config.state_dir / "index.sqlite")
-    cache = CatalogIdentities(catalog)
-    directory = Directory(fetcher, DnsResolver(config), config, cache=cache)
-    pds = PdsReader(fetcher, config)
-    resolver = Resolver(directory, pds, catalog, config)
-    events = EventReader(fetcher)
-    follower = Follower(
-        catalog,
-        resolver,
-        pds,
-        events,
-        check_every_s=900,
-        clock_skew_s=config.clock_skew_s,
-        confirm_every_s=0.5,
-        time=WallTime(),
-    )
-    try:
-        await follower.start()
-        yield User(catalog, pds, follower)
-    finally:
-        await follower.close()
-        await fetcher.close()
-        catalog.close()
+    async with RealFollowing.of(config) as user:
+        yield user
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +48,7 @@ def network(start_network: StartNetwork) -> Network:
 
 
 @pytest.fixture
-async def bob(network: Network, tmp_path: Path) -> AsyncIterator[User]:
+async def bob(network: Network, tmp_path: Path) -> AsyncIterator[RealFollowing]:
     async with user(network, tmp_path) as bob:
         yield bob
 
@@ -131,7 +70,9 @@ async def do(work: Callable[[], object]) -> None:
     await asyncio.to_thread(work)
 
 
-async def test_what_is_written_and_deleted_is_in_the_index(network: Network, bob: User) -> None:
+async def test_what_is_written_and_deleted_is_in_the_index(
+    network: Network, bob: RealFollowing
+) -> None:
     account = make_account(network, "live")
     session = Session(account)
     put(session, 1)
@@ -144,7 +85,7 @@ async def test_what_is_written_and_deleted_is_in_the_index(network: Network, bob
     assert await bob.rejects() == []
 
 
-async def test_batches_of_creates_updates_and_deletes(network: Network, bob: User) -> None:
+async def test_batches_of_creates_updates_and_deletes(network: Network, bob: RealFollowing) -> None:
     account = make_account(network, "batch")
     session = Session(account)
     assert await bob.follow(account) is State.SYNCHRONIZED
@@ -163,7 +104,7 @@ async def test_batches_of_creates_updates_and_deletes(network: Network, bob: Use
 
 
 async def test_who_deactivates_is_listed_no_more_until_the_return(
-    network: Network, bob: User
+    network: Network, bob: RealFollowing
 ) -> None:
     account = make_account(network, "away")
     session = Session(account)
@@ -177,7 +118,9 @@ async def test_who_deactivates_is_listed_no_more_until_the_return(
     await bob.has(account, key(1), key(2))
 
 
-async def test_takedowns_are_honoured_and_their_end_too(network: Network, bob: User) -> None:
+async def test_takedowns_are_honoured_and_their_end_too(
+    network: Network, bob: RealFollowing
+) -> None:
     account = make_account(network, "down")
     session = Session(account)
     put(session, 1)
@@ -191,7 +134,7 @@ async def test_takedowns_are_honoured_and_their_end_too(network: Network, bob: U
     await until(lambda: bob.state(account) is State.SYNCHRONIZED, "it is back")
 
 
-async def test_a_deleted_account_is_gone(network: Network, bob: User) -> None:
+async def test_a_deleted_account_is_gone(network: Network, bob: RealFollowing) -> None:
     account = make_account(network, "gone")
     put(Session(account), 1)
     await bob.follow(account)
@@ -199,7 +142,7 @@ async def test_a_deleted_account_is_gone(network: Network, bob: User) -> None:
     await until(lambda: bob.state(account) is State.INACTIVE, "it is gone")
 
 
-async def test_a_migration_is_followed(network: Network, bob: User) -> None:
+async def test_a_migration_is_followed(network: Network, bob: RealFollowing) -> None:
     account = make_account(network, "nomad")
     put(Session(account), 1)
     await bob.follow(account)
@@ -228,7 +171,7 @@ async def test_a_restart_of_the_daemon_goes_on_from_the_cursor(
         assert await bob.rejects() == []
 
 
-async def test_a_restart_of_the_server_is_survived(network: Network, bob: User) -> None:
+async def test_a_restart_of_the_server_is_survived(network: Network, bob: RealFollowing) -> None:
     account = make_account(network, "phoenix", 2)
     session = Session(account)
     await bob.follow(account)
@@ -244,7 +187,7 @@ async def test_a_restart_of_the_server_is_survived(network: Network, bob: User) 
     assert await bob.rejects() == []
 
 
-async def test_publishers_of_a_pds_are_discovered(network: Network, bob: User) -> None:
+async def test_publishers_of_a_pds_are_discovered(network: Network, bob: RealFollowing) -> None:
     publisher, other = make_account(network, "finder"), make_account(network, "silent")
     put(Session(publisher), 1)
     Session(other).put(NOTE, "one", {"text": "hi"})
