@@ -15,6 +15,7 @@ What is unpickled here was pickled by a process that this one started, never by 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import multiprocessing
 import os
@@ -30,12 +31,17 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final
 
+import numpy as np
+
 from atd.errors import LocalError
 
 START_METHODS: Final = ("fork", "spawn", "forkserver")
 
 _OUT_OF_BAND: Final = 5
 """The first pickle protocol that hands out the memory of arrays instead of copying it."""
+
+_PIPE_BYTES: Final = 1 << 20
+"""What a pipe may hold without privileges."""
 
 _PATIENCE_S: Final = 5.0
 """How long a worker may take to end after it was told to, before it is killed."""
@@ -94,6 +100,7 @@ class _Worker:
     @classmethod
     def start(cls, context: BaseContext, job: Job, name: str, prefetch: int) -> _Worker:
         ours, theirs = context.Pipe(duplex=False)
+        _widen(ours)
         forked = context.get_start_method() == "fork"
         process = context.Process(  # type: ignore[attr-defined]  # every context has one
             target=_work,
@@ -136,6 +143,15 @@ class _Worker:
             item.error.add_note(f"In loader worker {self.name}:\n{item.trace}")
             raise item.error
         return item
+
+
+def _widen(pipe: Connection) -> None:
+    """Let a pipe hold more than the 64 KB that Linux gives it: a batch of pictures is 200 times
+    that, and each time it is full or empty the processes have to take turns."""
+    ask = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if ask is not None:
+        with contextlib.suppress(OSError):  # above a limit of the user's: it stays as it is
+            fcntl.fcntl(pipe.fileno(), ask, _PIPE_BYTES)
 
 
 def _end(workers: Sequence[_Worker]) -> None:
@@ -219,7 +235,7 @@ def _packed(item: Any) -> tuple[bytes, list[memoryview]]:
     return out.getvalue(), [buffer.raw() for buffer in found]
 
 
-def _unpacked(payload: bytes, buffers: Sequence[bytearray | memoryview]) -> Any:
+def _unpacked(payload: bytes, buffers: Sequence[memoryview]) -> Any:
     return ForkingPickler.loads(payload, buffers=buffers)
 
 
@@ -227,7 +243,9 @@ def _send(pipe: Connection, payload: bytes, buffers: Sequence[memoryview]) -> No
     pipe.send([buffer.nbytes for buffer in buffers])
     pipe.send_bytes(payload)
     for buffer in buffers:
-        pipe.send_bytes(buffer)
+        left = buffer
+        while left:
+            left = left[os.write(pipe.fileno(), left) :]
 
 
 def _receive(pipe: Connection) -> Any:
@@ -238,7 +256,14 @@ def _receive(pipe: Connection) -> Any:
     """
     sizes = pipe.recv()
     payload = pipe.recv_bytes()
-    buffers = [bytearray(size) for size in sizes]
+    # New memory of numpy's is not filled with zeros first, and comes in large pages.
+    buffers = [np.empty(size, np.uint8).data for size in sizes]
     for buffer in buffers:
-        pipe.recv_bytes_into(buffer)
+        at = 0
+        while at < len(buffer):
+            # Straight to where it belongs: `Connection` would copy it three times on the way.
+            count = os.readv(pipe.fileno(), [buffer[at:]])
+            if not count:
+                raise EOFError
+            at += count
     return _unpacked(payload, buffers)
