@@ -3,7 +3,7 @@
 Every ``assert_type`` is what a checker must find; nothing here may be an error under strict.
 """
 
-from typing import Any, Literal, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import numpy as np
 from every import EVERY, Every, EverySpotBatch, EverySpots
@@ -63,6 +63,12 @@ assert_type(ds.as_type(Less)[0].kind, str)
 assert_type(ds.select("kind", "grid")[0], atd.Row)
 assert_type(atd.concat([ds.as_type(Less), ds.as_type(Less)]), atd.Dataset[Less])
 assert_type(ds.map(lambda one: one.grid.sum()).filter(bool).map(int)[0], int)
+
+if TYPE_CHECKING:  # torch need not be there to be typed
+    for tensors in ds.shuffled(seed=1).torch(4):
+        assert_type(tensors, Any)
+    assert_type(ds.state_dict(), dict[str, Any])
+    assert_type(ds.webdataset(), Any)
 
 notes = ds.map(lambda one: one.note)
 assert_type(notes[0], str | None)
