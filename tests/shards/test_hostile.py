@@ -435,6 +435,39 @@ def test_a_data_set_refuses_alike_however_it_is_asked(tmp_path: Path, name: str)
     assert sum(map(len, ds.on_error("skip").batched(4))) == 9
 
 
+def outcome(act: Callable[[], list[Any]]) -> tuple[str, Any]:
+    """What ``act`` gives, or what it is refused with; any other exception is a failure."""
+    try:
+        return "gives", [(int(r.n), r.text, r.vec.tolist(), int(r.label), r.doc) for r in act()]
+    except ShardError as error:
+        return "refuses", str(error)
+
+
+@anywhere
+@given(data=st.data())
+def test_a_damaged_data_set_is_the_same_one_by_one_and_in_batches(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, 6))
+    payloads = [mutated(packed(n=at), data) for at in range(count)]
+    ds = atd.load(folder_of(tmp_path_factory.mktemp("damaged") / "shards", payloads))
+    ds = ds.select("n", "text", "vec", "label", "doc")
+    one_by_one = outcome(lambda: list(ds))
+    assert one_by_one == outcome(lambda: [ds[at] for at in range(count)])
+    kind, found = outcome(lambda: [row for batch in ds.batched(2) for row in rows_of(batch)])
+    # A batch is stacked as a whole: the first error in it may be one of another column.
+    assert kind == one_by_one[0]
+    assert kind == "refuses" or repr(found) == repr(one_by_one[1])
+
+
+def rows_of(batch: Any) -> list[atd.Row]:
+    """The samples of a batch, as rows have them."""
+    return [
+        atd.Row({name: batch[name][at] for name in batch.keys()})  # noqa: SIM118
+        for at in range(len(batch))
+    ]
+
+
 def test_what_says_nothing_about_its_fields_is_json_and_no_code(tmp_path: Path) -> None:
     """Bytes that a pickle reader would run are bytes here."""
     schema = Schema((Field("x", fields.Bytes()), Field("y", fields.Json())))
