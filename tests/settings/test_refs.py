@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 
 from atd.errors import InvalidSyntax
+from atd.names import domain_of_name
 from atd.protocol.syntax import Did, Handle
 from atd.refs import (
     DatasetRef,
     FolderRef,
+    NameRef,
     UrlRef,
     parse_authority,
     parse_dataset_ref,
+    parse_name,
     parse_ref,
 )
 
@@ -107,3 +110,42 @@ def test_a_publisher_is_a_handle_with_or_without_at_or_a_did() -> None:
     assert parse_authority(DID) == DID
     with pytest.raises(InvalidSyntax):
         parse_authority("alice")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mnist", NameRef("mnist")),
+        ("com.lecun.mnist", NameRef("com.lecun.mnist")),
+        ("mnist@1.0.0", NameRef("mnist", "1.0.0")),
+        ("mnist@1.0.0:train", NameRef("mnist", "1.0.0", "train")),
+        ("mnist:test", NameRef("mnist", None, "test")),
+        ("", None),
+        ("MNIST", None),
+        ("./mnist", None),
+        ("data/mnist", None),
+        ("@alice.example.com/mnist", None),
+        (str(DID), None),
+        (f"at://{DID}/network.atd.dataset/mnist", None),
+        ("mnist@one", None),
+        ("mnist:", None),
+        ("..", None),
+        ("~", None),
+        ("mnist\n", None),
+    ],
+)
+def test_a_name_alone(text: str, expected: NameRef | None) -> None:
+    assert parse_name(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "domains"),
+    [
+        ("mnist", ()),
+        ("lecun.mnist", ()),
+        ("com.lecun.mnist", ("lecun.com",)),
+        ("com.lecun.yann.mnist", ("lecun.com", "yann.lecun.com")),
+    ],
+)
+def test_the_domains_in_a_name(name: str, domains: tuple[str, ...]) -> None:
+    assert domain_of_name(name) == domains

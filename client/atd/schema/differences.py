@@ -8,12 +8,13 @@ still.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from atd.records import Dataset, Release
-from atd.schema.fields import Field, Schema
+from atd.schema.fields import Field, Label, Schema
 from atd.schema.words import describe
 
 MAX_WORDS: Final = 200
@@ -93,8 +94,10 @@ def _fields(old: Sequence[Field], new: Sequence[Field], path: str) -> Iterator[D
         inner = [getattr(one.kind, "fields", None) for one in (field, other)]
         if inner[0] is not None and inner[1] is not None:
             yield from _fields(inner[0], inner[1], f"{path}{field.name}.")
+        elif isinstance(field.kind, Label) and isinstance(other.kind, Label):
+            yield from _classes(what, field.kind.names, other.kind.names)
         elif field.kind != other.kind:
-            yield Difference("~", what, _cut(_kind(field, other)), _cut(_kind(other, field)))
+            yield Difference("~", what, *_apart(_kind(field, other), _kind(other, field)))
         for flag in ("optional", "nullable"):
             if getattr(field, flag) != getattr(other, flag):
                 yield Difference("+" if getattr(other, flag) else "-", f"{what} {flag}")
@@ -102,6 +105,22 @@ def _fields(old: Sequence[Field], new: Sequence[Field], path: str) -> Iterator[D
             yield from _value(f"{what} {name}", getattr(field, name), getattr(other, name))
     for field in theirs.values():
         yield Difference("+", f"field {path}{field.name}", None, _described(field))
+
+
+def _classes(what: str, old: Sequence[str], new: Sequence[str]) -> list[Difference]:
+    """Classes by name; where they are the same in another order, that."""
+    found = _items(f"{what} class", old, new)
+    if found or tuple(old) == tuple(new):
+        return found
+    return [Difference("~", f"{what} order of classes")]
+
+
+def _apart(old: str, new: str) -> tuple[str, str]:
+    """Two texts that differ, from shortly before they do."""
+    same = len(os.path.commonprefix([old, new]))
+    start = max(same - MAX_WORDS // 4, 0)
+    lead = "…" if start else ""
+    return _cut(lead + old[start:]), _cut(lead + new[start:])
 
 
 def _kind(field: Field, other: Field) -> str:
@@ -121,7 +140,7 @@ def _value(what: str, old: object, new: object) -> list[Difference]:
         return [Difference("+", what, None, _cut(str(new)))]
     if new is None:
         return [Difference("-", what, _cut(str(old)))]
-    return [Difference("~", what, _cut(str(old)), _cut(str(new)))]
+    return [Difference("~", what, *_apart(str(old), str(new)))]
 
 
 def _items(what: str, old: Sequence[str], new: Sequence[str]) -> list[Difference]:
