@@ -56,9 +56,10 @@ def follow(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Follow publishers: index all they publish, with proof, and keep it up to date.
+    """Index all that publishers have, and keep it up to date.
 
-    The daemon listens to their servers from now on, also after it was restarted.
+    Everything is proved. The daemon listens to their servers from now on, also after it was
+    restarted.
     """
     for actor in actors:
         parse_authority(actor)  # all of them, before anything is done
@@ -102,7 +103,10 @@ def unfollow(
 
 
 def following(json: JsonOption = False) -> None:
-    """Show who is followed: state, how fresh, what was refused, the last error in words."""
+    """Show who is followed, how far, and how fresh.
+
+    Also what was refused, and the last error in words.
+    """
     answer = service.following()
     if json:
         output.emit(answer)
