@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 KEPT_READERS: Final = 4
@@ -81,3 +84,42 @@ class Readers:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What looking at a file showed: ``damage`` in SQLite's words, None where there is none.
+
+    ``complete`` is False where not all of it was read; ``note`` says why. ``size`` is in bytes.
+    """
+
+    size: int
+    damage: str | None = None
+    complete: bool = True
+    note: str = ""
+
+
+def look(path: Path, *, limit_s: float) -> Seen:
+    """Read a file through for damage, changing nothing: not even a lock or a log file appears.
+
+    One that is in use, or that a killed process left with a write-ahead log, is not read: who opens
+    it next has to, and what is in the file alone is not all of it.
+    """
+    size = path.stat().st_size
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        return Seen(size, None, False, "in use, or left by a killed process: not looked into")
+    deadline = time.monotonic() + limit_s
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return Seen(size, None, False, f"no damage in what could be read in {limit_s:.0f} s")
+        return Seen(size, str(error))
+    except sqlite3.DatabaseError as error:
+        return Seen(size, str(error))
+    finally:
+        connection.close()
+    return Seen(size, None if found == "ok" else str(found))

@@ -18,6 +18,7 @@ from atd.cli import (
     cache,
     daemon,
     data,
+    doctor,
     follow,
     host,
     lock,
@@ -83,7 +84,7 @@ def root(
     _call.debug, _call.command = debug, f"atd {context.invoked_subcommand}"
 
 
-for _module in (accounts, publishing, browse, data, follow, prove, lock, settings):
+for _module in (accounts, publishing, browse, data, follow, prove, lock, doctor, settings):
     _module.register(app)
 app.add_typer(cache.app, name="cache")
 app.add_typer(daemon.app, name="daemon")
