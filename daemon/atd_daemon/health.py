@@ -143,7 +143,6 @@ class HealthWatch:
         )
 
     def _read(self) -> list[Followed]:
-        self._catalog.counts()
         return self._catalog.following.rows()
 
 

@@ -13,7 +13,7 @@ from atd.cli import output
 from atd.cli.options import JsonOption
 from atd.cli.words import examples
 from atd.connection import Connection
-from atd.errors import Conflict, DaemonAway
+from atd.errors import Conflict, DaemonAway, DaemonError
 from atd.settings import Settings
 
 app = typer.Typer(
@@ -102,8 +102,11 @@ def status(json: JsonOption = False) -> None:
             f"no daemon is running for {settings.state_dir}",
             next_step="start it with: atd daemon start (other commands do so by themselves)",
         )
-    health = Connection(settings, start=False).call(api.GET_HEALTH)
-    _show({**found, "health": health}, json)
+    try:
+        health = {"health": Connection(settings, start=False).call(api.GET_HEALTH)}
+    except DaemonError:
+        health = {}  # a daemon of an older version does not know the question
+    _show({**found, **health}, json)
 
 
 @app.command("logs")

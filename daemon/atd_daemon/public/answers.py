@@ -24,6 +24,7 @@ from atd_daemon.server import views
 from atd_daemon.server.files import ShardResponse, send_shard
 from atd_daemon.server.handlers.search import filters_of
 from atd_daemon.sync.bundles import Bundler
+from atd_daemon.sync.found import ResolvedDataset
 
 Json = dict[str, Any]
 Given = dict[str, Any]
@@ -43,6 +44,7 @@ class Shared:
     clock: Callable[[], float]
     bundling: asyncio.Semaphore
     searching: asyncio.Semaphore
+    walking: asyncio.Semaphore
 
 
 async def search(shared: Shared, given: Given) -> Json:
@@ -67,10 +69,12 @@ async def list_datasets(shared: Shared, given: Given) -> Json:
             "expected a publisher as actor", next_step="to look at all, search for nothing: q="
         )
     identity = shared.reading.identity(parse_authority(given["actor"]))
+    async with shared.searching:
+        entries = await asyncio.to_thread(shared.reading.datasets, identity.did)
     return views.present(
         did=str(identity.did),
         handle=identity.handle and str(identity.handle),
-        datasets=[views.dataset_entry(one) for one in shared.reading.datasets(identity.did)],
+        datasets=[views.dataset_entry(one) for one in entries],
         problems=[],
     )
 
@@ -78,17 +82,21 @@ async def list_datasets(shared: Shared, given: Given) -> Json:
 async def get_dataset(shared: Shared, given: Given) -> Json:
     """``network.atd.catalog.getDataset``."""
     ref = parse_dataset_ref(given["ref"])
-    reading = shared.reading
-    resolved = await reading.dataset(ref)
+    async with shared.walking:
+        resolved = await shared.reading.dataset(ref)
+        return await asyncio.to_thread(_detail, shared.reading, ref.name, resolved)
+
+
+def _detail(reading: Reading, name: str, resolved: ResolvedDataset) -> Json:
     identity = resolved.identity
-    card = resolved.head or reading.head(identity.did, ref.name)
-    releases = reading.catalog.releases(identity.did, ref.name)
+    card = resolved.head or reading.head(identity.did, name)
+    releases = reading.catalog.releases(identity.did, name)
     return views.present(
         dataset=views.head(card, identity, resolved.release),
         card=views.record_json(card),
         release=views.version(resolved.release, identity),
         releases=[views.release_entry(one, identity.handle) for one in releases],
-        schema=views.schema(resolved.schema, ref.name),
+        schema=views.schema(resolved.schema, name),
         splits=[views.loader_split(one) for one in resolved.splits],
         proof=views.proof_of(card, identity.handle),
         problems=[],
@@ -98,8 +106,9 @@ async def get_dataset(shared: Shared, given: Given) -> Json:
 async def get_release(shared: Shared, given: Given) -> Json:
     """``network.atd.catalog.getRelease``."""
     ref = parse_dataset_ref(given["ref"])
-    resolved = await shared.reading.dataset(ref)
-    return await asyncio.to_thread(views.loader_manifest, resolved)
+    async with shared.walking:
+        resolved = await shared.reading.dataset(ref)
+        return await asyncio.to_thread(views.loader_manifest, resolved)
 
 
 async def get_proof(shared: Shared, given: Given) -> bytes:

@@ -18,6 +18,7 @@ from atd_daemon.services import Services
 
 _BUNDLES_AT_ONCE = 2
 _SEARCHES_AT_ONCE = 4
+_WALKS_AT_ONCE = 2
 
 
 def share(services: Services, limits: Limits | None = None) -> Shared:
@@ -32,6 +33,7 @@ def share(services: Services, limits: Limits | None = None) -> Shared:
         clock=services.clock,
         bundling=asyncio.Semaphore(_BUNDLES_AT_ONCE),
         searching=asyncio.Semaphore(_SEARCHES_AT_ONCE),
+        walking=asyncio.Semaphore(_WALKS_AT_ONCE),
     )
 
 

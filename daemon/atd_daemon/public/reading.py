@@ -7,6 +7,7 @@ served does not exist, whatever the index has of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Final
@@ -90,7 +91,9 @@ class Reading:
             _Indexed(self), identity, self._config, refresh=False, allow_previous_key=False
         )
         splits = None if ref.split is None else (ref.split,)
-        return await walk.run(replace(ref, authority=identity.did, split=None), splits)
+        whole = replace(ref, authority=identity.did, split=None)
+        # Thousands of shard lists may have to be decoded, which nobody else should wait for.
+        return await asyncio.to_thread(asyncio.run, walk.run(whole, splits))
 
     def head(self, did: Did, name: str) -> Found[Dataset]:
         """The card of a data set; raises as `dataset`."""
