@@ -17,6 +17,7 @@ import atd
 from atd.dataset.blocks import Uncommon
 from atd.dataset.cursor import read_raw
 from atd.dataset.samples import plain_class
+from atd.dataset.shelf import shelf_of
 from atd.dataset.stacker import Stacker
 from atd.errors import SchemaMismatch, ShardError
 from atd.manifest import Manifest, ManifestShard
@@ -211,3 +212,28 @@ def test_texts_of_several_shards_through_one_arrow_array(tmp_path: Path) -> None
     assert [sample.note for sample in ds.shuffled(seed=1, window=None)] == by_hand
     assert [sample.note for sample in ds] == notes
     assert [note for batch in ds.batched(7) for note in batch.note] == notes
+
+
+@dataclass
+class Noted:
+    number: int
+    note: str = "no note"
+    weight: float | None = None
+    kind: Literal["oak", "elm"] = "elm"
+
+
+def test_fields_that_some_samples_lack_are_read_by_columns(tmp_path: Path) -> None:
+    samples: list[dict[str, Any]] = [{"number": n} for n in range(20)]
+    for n, sample in enumerate(samples):
+        sample.update({"note": f"{n}"} if n % 2 else {})
+        sample.update({"weight": None if n % 4 else n / 2} if n % 3 else {})
+        sample.update({"kind": n % 2} if n > 12 else {})
+    folder = packed(tmp_path / "noted", schema_of(Noted), samples)
+    for cls in (None, Noted):
+        ds = atd.load(str(folder), schema=cls)
+        check(ds, 3)
+        check(ds.shuffled(seed=1), 4)
+    shelf, counts = shelf_of(ds.flow.source), ds.flow.source.counts
+    columns = [shelf.shard(number).columns for number in range(len(counts))]
+    assert all(part is not None and part.row is None for part in columns)
+    assert not all(part is not None and part.whole for part in columns)

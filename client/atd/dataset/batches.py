@@ -17,6 +17,7 @@ import numpy as np
 from atd.dataset.blocks import Uncommon
 from atd.dataset.cursor import Cursor, Reach, check_state, good_to_read, reaches, state_of
 from atd.dataset.flow import Flow
+from atd.dataset.samples import Maker
 from atd.dataset.stacker import Stacker, cut
 from atd.errors import AtdError, LocalError
 from atd.schema.classes import schema_of
@@ -140,8 +141,7 @@ class Batches(Generic[B]):
                 for begin in range(0, count, self.n):
                     yield from self._of(reach.part(begin, min(begin + self.n, count)), stacker)
             else:
-                samples = list(map(self.flow.reading, reach.decoded()))
-                yield collate(samples, self.flow.schema)
+                yield collate(list(reach.samples(Maker(self.flow))), self.flow.schema)
             return
         for begin in range(0, count, self.n):
             yield cut(columns, begin, min(begin + self.n, count))

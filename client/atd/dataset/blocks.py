@@ -110,6 +110,15 @@ class Block:
         except (Unfit, UnicodeDecodeError):
             raise Uncommon from None
 
+    def absent(self, name: str) -> list[bool] | None:
+        """Which samples lack an optional field; None if all have it."""
+        out = np.zeros(self.count, np.bool_)
+        for column, rows, places in self._columns(name):
+            if column.absent is not None:
+                out[places] = column.absent[rows]
+        found: list[bool] = out.tolist()
+        return found if out.any() else None
+
     def each(self, name: str) -> Iterator[Any]:
         """What `values` gives, one after the other; arrays are read-only."""
         if len(self._parts) > 1:

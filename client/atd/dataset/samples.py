@@ -14,7 +14,7 @@ from functools import partial
 from itertools import repeat
 from typing import Any, Final, cast
 
-from atd.dataset.blocks import Block
+from atd.dataset.blocks import Block, Uncommon
 from atd.dataset.flow import Flow
 from atd.errors import SchemaMismatch
 from atd.schema import fields
@@ -46,10 +46,12 @@ class Maker:
         steps = _positional(reading.reader, reading.steps)
         self.steps = reading.steps if steps is None else steps
         self._names = tuple(step.name for step in self.steps)
+        self._make = _maker(reading)
         self._build = _builder(reading, self._names, steps is not None)
         written = {field.name: field for field in flow.source.schema}
         kinds = [written[step.source].kind for step in self.steps]
         self._lazy = [isinstance(kind, LAZY) for kind in kinds]
+        self._optional = [written[step.source].optional for step in self.steps]
         self._converts = [_quickly(*pair) for pair in zip(self.steps, kinds, strict=True)]
         plain = reading.reader is None or plain_class(reading.reader)
         sure = [
@@ -62,24 +64,50 @@ class Maker:
         """The samples, and the iterator that tells how many of them are left (`eager` only).
 
         The last column is taken from last, so that a sample is counted once it is made.
+
+        Raises:
+            Uncommon: one of the samples lacks an optional field.
         """
-        columns = self._columns(block)
+        columns, whole = self._columns(block)
+        if not whole:
+            raise Uncommon
         if not hasattr(columns[-1], "__length_hint__"):
             columns[-1] = iter(list(columns[-1]))
         return self._build(*columns), columns[-1]
 
     def samples(self, block: Block) -> Iterator[Any]:
         """The samples, each made when it is asked for."""
-        made: Iterator[Any] = self._build(*self._columns(block))
+        columns, whole = self._columns(block)
+        made: Iterator[Any] = self._build(*columns) if whole else self._partly(columns)
         return made
 
-    def _columns(self, block: Block) -> list[Iterator[Any]]:
-        """The values of each step."""
-        columns = []
-        for step, lazy, convert in zip(self.steps, self._lazy, self._converts, strict=True):
+    def _columns(self, block: Block) -> tuple[list[Iterator[Any]], bool]:
+        """The values of each step, and whether every sample has all of them."""
+        columns, whole = [], True
+        for number, step in enumerate(self.steps):
+            convert = self._converts[number]
+            lazy = self._lazy[number]
             values = block.lazily(step.source) if lazy else block.each(step.source)
-            columns.append(values if convert is None else map(convert, values))
-        return columns
+            if convert is not None:
+                values = map(convert, values)
+            absent = block.absent(step.source) if self._optional[number] else None
+            if absent is not None:
+                values, whole = map(_unless, values, absent), False
+            columns.append(values)
+        return columns, whole
+
+    def _partly(self, columns: list[Iterator[Any]]) -> Iterator[Any]:
+        """Samples that lack some of the fields."""
+        for values in zip(*columns, strict=False):
+            pairs = zip(self._names, values, strict=True)
+            yield self._make({name: value for name, value in pairs if value is not _ABSENT})
+
+
+_ABSENT: Final[Any] = object()
+
+
+def _unless(value: Any, absent: bool) -> Any:
+    return _ABSENT if absent else value
 
 
 def _quickly(step: Step, kind: fields.Kind) -> Callable[[Any], Any] | None:
@@ -110,15 +138,20 @@ def converting(step: Step) -> Callable[[Any], Any]:
     return one
 
 
+def _maker(reading: Reading[Any]) -> Callable[[dict[str, Any]], Any]:
+    """From values by name to a sample."""
+    if reading.reader is None:
+        return Row
+    return lambda values: cast("Any", reading.reader)(**values)
+
+
 def _builder(
     reading: Reading[Any], names: tuple[str, ...], positional: bool
 ) -> Callable[..., Iterator[Any]]:
     """From iterators of values to an iterator of samples, with as little Python as can be."""
     if positional:
         return partial(map, cast("Any", reading.reader))
-    make: Any = (
-        Row if reading.reader is None else lambda values: cast("Any", reading.reader)(**values)
-    )
+    make = _maker(reading)
 
     def build(*columns: Iterator[Any]) -> Iterator[Any]:
         return map(make, map(dict, map(zip, repeat(names), zip(*columns, strict=False))))

@@ -79,7 +79,7 @@ class Stacker:
         """How the column of a field is taken from a block."""
         listed = partial(self._listed, field, step, isinstance(kind, LAZY))
         if field.nullable or field.optional:
-            return listed
+            return partial(self._some_there, step.source, listed, rows)
         # A row's label is its index with a name; in a batch the column knows the names.
         bare = rows or step.convert is None
         if bare and isinstance(kind, fields.Label) and isinstance(field.kind, fields.Label):
@@ -110,6 +110,15 @@ class Stacker:
             found.flags.writeable = self._copy
         return found
 
+    def _some_there(self, source: str, listed: _Way, rows: bool, block: Block) -> Any:
+        absent = block.absent(source)
+        if absent is None:
+            return listed(block)
+        if not rows:
+            # What is absent takes its default in an instance of a class.
+            raise Uncommon
+        return _Partly(listed(block), absent)
+
     def _listed(self, field: fields.Field, step: Step, lazy: bool, block: Block) -> Any:
         values = block.lazily(step.source) if lazy else iter(block.values(step.source))
         if step.convert is not None:
@@ -127,6 +136,14 @@ class _Values:
     values: list[Any]
 
 
+@dataclass(frozen=True)
+class _Partly:
+    """A column that some samples lack; a batch in which all do has none."""
+
+    values: list[Any]
+    absent: list[bool]
+
+
 def _dtype(kind: fields.Kind) -> np.dtype[Any]:
     match kind:
         case fields.Int() | fields.Float():
@@ -139,10 +156,16 @@ def _dtype(kind: fields.Kind) -> np.dtype[Any]:
 
 def cut(columns: dict[str, Any], begin: int, end: int) -> Batch:
     """The batch of samples ``begin`` to ``end`` of a block's columns."""
-    cuts = {
-        name: stacked(column.field, column.values[begin:end])
-        if type(column) is _Values
-        else column[begin:end]
-        for name, column in columns.items()
-    }
+    cuts = {name: _cut(column, begin, end) for name, column in columns.items()}
+    if any(column is None for column in cuts.values()):
+        cuts = {name: column for name, column in cuts.items() if column is not None}
     return Batch(cuts, end - begin)
+
+
+def _cut(column: Any, begin: int, end: int) -> Any:
+    """A part of a column; None of one that is not there."""
+    if type(column) is _Values:
+        return stacked(column.field, column.values[begin:end])
+    if type(column) is _Partly:
+        return None if all(column.absent[begin:end]) else column.values[begin:end]
+    return column[begin:end]

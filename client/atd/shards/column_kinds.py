@@ -35,10 +35,12 @@ class Column(ABC):
     """One field of the samples that fit the columns.
 
     Attributes:
-        missing: where the value is null (bool), or None if it never is.
+        missing: where the value is null, or there is none (bool); None if there is one always.
+        absent: where there is not even null; None if there is something always.
     """
 
     missing: NDArray[np.bool_] | None = None
+    absent: NDArray[np.bool_] | None = None
 
     @abstractmethod
     def one(self, row: int) -> Any:
@@ -49,7 +51,7 @@ class Column(ABC):
         """The values of many samples."""
 
     def get(self, row: int) -> Any:
-        """`one`, or None where it is null."""
+        """`one`, or None where there is no value."""
         if self.missing is not None and self.missing[row]:
             return None
         return self.one(row)
@@ -59,7 +61,7 @@ class Column(ABC):
         return iter(self.take(at))
 
     def take(self, at: Rows) -> list[Any]:
-        """`values`, with None where it is null."""
+        """`values`, with None where there is no value."""
         if self.missing is None or not self.missing[at].any():
             return self.values(at)
         places = places_of(at)

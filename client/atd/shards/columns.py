@@ -4,8 +4,8 @@
 schema in hand: one gather for the tags of a field in all samples, one for the lengths, and so on.
 The slow twin is `atd.shards.codec.StructReader`, which reads a sample by itself, and the rule is:
 **what is accepted here, the twin accepts, with the same value.** Whatever is merely unusual
-(another order of fields, a field left out, an integer where a float is expected, a number out of
-range, text that ends beyond its sample) is left to the twin: such samples have no row in the
+(another order of fields, an integer where a float is expected, a number out of range, text that
+ends beyond its sample) is left to the twin: such samples have no row in the
 columns (`Columns.row` is -1 for them), and reading them one by one gives the value or the precise
 error.
 
@@ -15,7 +15,7 @@ Belongs here: the structure. What a column makes of it is in `atd.shards.column_
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -34,6 +34,9 @@ _MARGIN: Final = 1024
 """Bytes after the last sample, the end mark of the archive: a look ahead stays in the map."""
 
 _MAX_KEY: Final = 512
+_FEW: Final = 16
+"""Entries from which the header of a map is more than one byte."""
+
 _STR_FORMS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _BIN_FORMS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 _INT_FORMS: Final = {
@@ -75,6 +78,7 @@ class Columns:
         row: for each sample its row in the columns, or -1: read that one by itself. None if the
             rows are the samples themselves.
         by_name: the columns.
+        whole: every sample has every field.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Columns:
         self.count = count
         self.row = row
         self.by_name = by_name
+        self.whole = all(column.absent is None for column in by_name.values())
 
 
 def read_columns(
@@ -122,37 +127,60 @@ class _Parser:
         self._ends = ends
 
     def read(self, schema: Schema, keys: Mapping[str, str]) -> dict[str, Column]:
-        """All columns, in the order of the map."""
-        at = self._map(len(keys))
+        """All columns, in the order of the map, out of which optional fields may be left."""
+        optional = [name for name in keys if schema[name].optional and len(keys) < _FEW]
+        at = self._starts + 1
+        if optional:
+            declared = self._map_of_few(len(keys) - len(optional), len(keys))
+        else:
+            at, declared = self._map(len(keys)), np.full(len(at), len(keys))
+        seen = np.full(len(at), len(keys) - len(optional))
         found: dict[str, Column] = {}
         for name, key in keys.items():
-            at = self._key(at, key)
-            column, at = self._field(schema[name], at)
+            if name in optional:
+                there, after = self._finds(at, self._packed(key))
+                column, at = self._partly(schema[name], at, after, there)
+                seen += there
+            else:
+                column, at = self._field(schema[name], self._literal(at, self._packed(key)))
             _expect(at <= self._ends)
             found[name] = column
-        _expect(at == self._ends)
+        _expect((at == self._ends) & (seen == declared))
         return found
 
     def _map(self, count: int) -> Offsets:
         """The header of a map of ``count`` entries, as short as it can be; where it ends."""
         _expect(self._starts < self._ends)
-        if count < 16:
+        if count < _FEW:
             _expect(self._octets[self._starts] == 0x80 | count)
             return self._starts + 1
         return self._literal(self._starts, struct.pack(">BH", 0xDE, count))
 
-    def _key(self, at: Offsets, key: str) -> Offsets:
+    def _map_of_few(self, least: int, most: int) -> Offsets:
+        """The entries of each map, which are so many, and the header of which is one byte."""
+        _expect(self._starts < self._ends)
+        tags = self._octets[self._starts]
+        declared = (tags & 0x0F).astype(np.int64)
+        _expect((tags & 0xF0 == 0x80) & (declared >= least) & (declared <= most))
+        return declared
+
+    def _packed(self, key: str) -> bytes:
         packed = codec.packed_key(key)
         if len(packed) > _MAX_KEY:
-            raise _Odd(np.arange(len(at)))
-        return self._literal(at, packed)
+            raise _Odd(np.arange(len(self._starts)))
+        return packed
+
+    def _finds(self, at: Offsets, wanted: bytes) -> tuple[NDArray[np.bool_], Offsets]:
+        """Where these bytes are, with a value after them in their sample; and where they end."""
+        here = rows(self._octets, at, len(wanted))
+        end = at + len(wanted)
+        there = (here == np.frombuffer(wanted, np.uint8)).all(axis=1)
+        return there & (end < self._ends), end
 
     def _literal(self, at: Offsets, wanted: bytes) -> Offsets:
         """Exactly these bytes; where they end."""
-        here = rows(self._octets, at, len(wanted))
-        _expect((here == np.frombuffer(wanted, np.uint8)).all(axis=1))
-        end = at + len(wanted)
-        _expect(end < self._ends)
+        there, end = self._finds(at, wanted)
+        _expect(there)
         return end
 
     def _field(self, field: fields.Field, at: Offsets) -> Found:
@@ -161,18 +189,39 @@ class _Parser:
         null = self._octets[at] == NIL
         if not null.any():
             return self._value(field.kind, at)
-        there = np.flatnonzero(~null)
+        column, ends = self._some(at, ~null, lambda part, begin: part._value(field.kind, begin))
+        column.missing = null
+        return column, np.where(null, at + 1, ends)
+
+    def _partly(
+        self, field: fields.Field, at: Offsets, after: Offsets, there: NDArray[np.bool_]
+    ) -> Found:
+        """A field whose values are at ``after`` in the samples that have it, and nowhere else."""
+        if there.all():
+            return self._field(field, after)
+        column, ends = self._some(after, there, lambda part, begin: part._field(field, begin))
+        column.absent = ~there
+        column.missing = ~there if column.missing is None else column.missing | ~there
+        return column, np.where(there, ends, at)
+
+    def _some(
+        self, at: Offsets, which: NDArray[np.bool_], read: Callable[[_Parser, Offsets], Found]
+    ) -> Found:
+        """The column of all samples where only some have a value."""
+        there = np.flatnonzero(which)
         column: ShardColumn = Numbers(np.zeros(0))
-        after = at + 1
+        after = at.copy()
         if len(there):
             part = _Parser(self._octets, self._starts[there], self._ends[there])
             try:
-                column, ends = part._value(field.kind, at[there])
+                column, after[there] = read(part, at[there])
             except _Odd as odd:
                 raise _Odd(there[odd.rows]) from None
-            after[there] = ends
         column.spread(there, len(at))
-        column.missing = null
+        if column.missing is not None:
+            missing = np.zeros(len(at), np.bool_)
+            missing[there] = column.missing
+            column.missing = missing
         return column, after
 
     # ------------------------------------------------------------------ values

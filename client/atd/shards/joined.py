@@ -63,12 +63,8 @@ class Joined(Column):
     def __init__(self, parts: Sequence[Column], lots: Lots) -> None:
         self.parts = parts
         self.lots = lots
-        if any(part.missing is not None for part in parts):
-            masks = [
-                np.zeros(count, np.bool_) if part.missing is None else part.missing
-                for part, count in zip(parts, lots.counts, strict=True)
-            ]
-            self.missing = np.concatenate(masks)
+        self.missing = _mask([part.missing for part in parts], lots)
+        self.absent = _mask([part.absent for part in parts], lots)
 
     def one(self, row: int) -> Any:
         part = self.lots.owner.item(row)
@@ -76,6 +72,13 @@ class Joined(Column):
 
     def values(self, at: Rows) -> list[Any]:
         return list(map(self.one, places_of(at).tolist()))
+
+
+def _mask(masks: Sequence[NDArray[np.bool_] | None], lots: Lots) -> NDArray[np.bool_] | None:
+    if all(mask is None for mask in masks):
+        return None
+    pairs = zip(masks, lots.counts, strict=True)
+    return np.concatenate([np.zeros(n, np.bool_) if mask is None else mask for mask, n in pairs])
 
 
 class JoinedStrings(Joined):
@@ -156,8 +159,13 @@ def join(parts: Sequence[Column], lots: Lots) -> Column:
     """One column of all rows of ``parts``, which are columns of one field."""
     kinds = {type(part) for part in parts}
     plain = all(part.missing is None for part in parts)
-    if kinds == {Numbers} and plain:
-        return Numbers(np.concatenate([cast("Numbers", part).data for part in parts]))
+    if kinds == {Numbers}:
+        data = [cast("Numbers", part).data for part in parts]
+        if len({(one.dtype, one.ndim) for one in data}) == 1:
+            numbers = Numbers(np.concatenate(data))
+            numbers.missing = _mask([part.missing for part in parts], lots)
+            numbers.absent = _mask([part.absent for part in parts], lots)
+            return numbers
     if kinds == {Strings}:
         return JoinedStrings(cast("Sequence[Strings]", parts), lots)
     if kinds == {Arrays} and plain:

@@ -168,7 +168,14 @@ class ShardFile:
             return None
         by_name = columns.by_name
         try:
-            return {name: by_name[name].get(row) for name in names}
+            if columns.whole:
+                return {name: by_name[name].get(row) for name in names}
+            found = [(name, by_name[name]) for name in names]
+            return {
+                name: column.get(row)
+                for name, column in found
+                if column.absent is None or not column.absent[row]
+            }
         except (Unfit, UnicodeDecodeError):
             return None
 
