@@ -8,7 +8,6 @@ still.
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -117,7 +116,8 @@ def _classes(what: str, old: Sequence[str], new: Sequence[str]) -> list[Differen
 
 def _apart(old: str, new: str) -> tuple[str, str]:
     """Two texts that differ, from shortly before they do."""
-    same = len(os.path.commonprefix([old, new]))
+    pairs = enumerate(zip(old, new, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(len(old), len(new)))
     start = max(same - MAX_WORDS // 4, 0)
     lead = "…" if start else ""
     return _cut(lead + old[start:]), _cut(lead + new[start:])
