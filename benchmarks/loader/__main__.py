@@ -64,7 +64,7 @@ class Run:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     stdin=subprocess.DEVNULL,
-                    env=surroundings(environment),
+                    env=surroundings(environment, self.folder),
                     text=True,
                     timeout=TIMEOUT_S,
                     start_new_session=True,
@@ -110,22 +110,23 @@ def measure_all(run: Run) -> None:
             for loader in run.options.loaders:
                 if not run.chosen(loader, letter) or not (run.folder / loader / letter).exists():
                     continue
-                for group in groups(run.options.measures, letter, number):
+                for group in groups(run.options.measures, letter, loader, number):
                     say(f"round {number + 1} {letter} {loader} {group[0]}")
                     for line in run.worker(loader, letter, group):
                         take(run.results, (line["measure"], letter, loader), line)
 
 
-def groups(measures: list[str], letter: str, number: int) -> list[list[str]]:
+def groups(measures: list[str], letter: str, loader: str, number: int) -> list[list[str]]:
     """The measures that share a process.
 
-    Workers get their own, and only where decoding dominates. Memory is measured once: it takes a
-    complete pass, which the rates do not.
+    Opening for the first time needs its own, and workers, which only count where decoding
+    dominates. Memory is measured once: it takes a complete pass, which the rates do not.
     """
-    left_out = ("workers", "verify") if number == 0 else ("workers", "verify", "memory")
+    left_out = {"verify", "first", "workers"} | (set() if number == 0 else {"memory"})
     shared = [m for m in MEASURES if m in measures and m not in left_out]
+    first = ["first"] if "first" in measures and LOADERS[loader].keeps else []
     working = ["workers"] if "workers" in measures and letter == "F" else []
-    return [group for group in (shared, working) if group]
+    return [group for group in (first, shared, working) if group]
 
 
 def take(results: Results, key: tuple[str, str, str], line: dict[str, Any]) -> None:

@@ -40,6 +40,10 @@ class Peer:
         """Write the workload in this loader's format into `folder`."""
         raise NotOffered
 
+    def forget(self) -> None:
+        """Throw away what earlier openings left on the disk, such as an index."""
+        raise NotOffered
+
     def open(self) -> None:
         """Get ready to read. Timed, up to the first sample."""
         raise NotImplementedError

@@ -89,10 +89,12 @@ def prepare(name: str, home: Path) -> Path:
     return python
 
 
-def surroundings(name: str) -> dict[str, str]:
-    """The environment variables of a process in the environment ``name``."""
+def surroundings(name: str, folder: Path) -> dict[str, str]:
+    """The environment variables of a process in the environment ``name``; what it caches goes
+    below ``folder``."""
     known = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     known |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "JAX_PLATFORMS": "cpu"}
+    known |= {"ATD_HOME": str(folder / "home"), "HF_HOME": str(folder / "home-hf")}
     known |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2"}
     if ENVIRONMENTS[name].stubs:
         known["PYTHONPATH"] = str(HERE / "stubs")

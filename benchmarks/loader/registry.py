@@ -23,12 +23,14 @@ class Known:
         cls: the class in it.
         environment: the environment it runs in; see `environments`.
         workloads: the letters it can do.
+        keeps: whether opening leaves something on the disk that makes the next quicker.
     """
 
     module: str
     cls: str
     environment: str = "peers"
     workloads: str = "ABCDEF"
+    keeps: bool = False
 
     def load(self) -> type[Peer]:
         """The class itself."""
@@ -48,5 +50,5 @@ LOADERS: Final[dict[str, Known]] = {
     "arrow-ipc": Known("arrow", "ArrowIpc"),
     "npy-limit": Known("npy", "Npy", workloads="ABC"),
     YARDSTICK: Known("yardstick", "Yardstick", workloads="ABCD"),
-    OURS: Known("ours", "Atd"),
+    OURS: Known("ours", "Atd", keeps=True),
 }

@@ -30,6 +30,7 @@ class Kind:
 MEASURES: Final[dict[str, Kind]] = {
     "verify": Kind("samples compared with what was packed, field by field", "samples"),
     "open": Kind("from opening to the first sample (fresh process, imports done)", "ms"),
+    "first": Kind("the same where no process opened the files before", "ms"),
     "memory": Kind("anonymous memory that the last three quarters of a pass add", "MB"),
     "ordered": Kind("in order, one by one", "/s", True, True),
     "batches": Kind("in order, batches of 256", "/s", True, True),
