@@ -97,6 +97,18 @@ async def test_records_proved_under_a_key_that_is_gone_are_had_anew(
     assert {one.by for one in checked.records} == {alice.key.public}
 
 
+async def test_records_proved_by_very_many_commits_are_had_anew(
+    bundler: Bundler, reader: Reader, alice: Account
+) -> None:
+    many = publish(alice, "many", splits={"train": [b"%d" % n * 50 for n in range(20)]}, each=1)
+    for part in many.parts:
+        await reader.resolver.record(part.uri)
+        alice.commit()
+    checked = (await bundler.make("@alice.test/many")).checked
+    assert len(checked.records) == 3 + 20
+    assert len({one.verified.commit.cid for one in checked.records}) <= 16
+
+
 async def test_a_head_signed_by_a_previous_key_gives_no_bundle(
     bundler: Bundler, alice: Account, flowers: Published
 ) -> None:

@@ -38,6 +38,15 @@ def test_a_bundle_convinces_somebody_without_daemon_or_network(
     assert alone.files() == []
 
 
+def test_a_name_alone_will_do_where_it_is_known(town: Town, proof: Path, tmp_path: Path) -> None:
+    file = tmp_path / "alone.proof"
+    result = town.bob.run("prove", "plants", "-o", str(file)).done()
+    assert "plants is @alice.test/plants" in result.err
+    town.bob.run("lock", "plants", "-o", str(tmp_path / "atd.lock")).done()
+    assert town.front.did in (tmp_path / "atd.lock").read_text()
+    assert "plants 1.0.0" in town.bob.run("pull", "plants").done().out
+
+
 def test_an_altered_bundle_is_refused(proof: Path, tmp_path: Path, somebody: MakePerson) -> None:
     altered = tmp_path / "altered.proof"
     altered.write_bytes(proof.read_bytes().replace(b"plants", b"plantz"))

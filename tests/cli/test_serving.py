@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -12,6 +13,7 @@ import pytest
 from atd.errors import BadSettings, Conflict, InvalidSyntax
 from cli.conftest import MakePerson
 from cli.stage import Person, table
+from reference.install import HERE, node
 from reference.network import Network, free_ports
 
 pytestmark = pytest.mark.reference
@@ -76,6 +78,24 @@ def test_one_follows_and_serves_and_others_search_there_and_take_shards_from_it(
     assert 'atd_public_requests_total{status="200"}' in metrics
     sent = next(line for line in metrics.splitlines() if line.startswith("atd_public_sent_bytes"))
     assert float(sent.split()[1]) > 1000
+
+    proof = tmp_path / "plants.proof"
+    server.run("prove", f"@{HANDLE}/{NAME}", "-o", str(proof)).done()
+    checked = dave.run("prove", "--check", str(proof), "--json").done().json
+    independent = subprocess.run(
+        [str(node()), str(HERE / "bundle.mjs"), str(proof)],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = json.loads(independent.stdout)
+    assert [(one["uri"], one["cid"]) for one in found["verified"]] == [
+        (one["uri"], one["cid"]) for one in checked["proved"]["records"]
+    ]
+    (identity,) = checked["proved"]["identities"]
+    assert found["keys"] == {identity["did"]: identity["key"]}
 
     server.run("unfollow", f"@{HANDLE}").done()
     again = dave.run("search", "plants", "--at", origin, "--json").done()

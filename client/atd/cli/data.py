@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from atd import errors, service
-from atd.cli import advice, output
+from atd.cli import advice, finding, output
 from atd.cli.options import JsonOption, LockOption, PreviousKeyOption, RefArgument, SplitOption
 from atd.cli.progress import progress_line
 from atd.cli.words import examples
@@ -46,7 +46,9 @@ def pull(
 
     Goes on where it was interrupted, and fetches nothing that is there.
     """
-    if lock is not None:
+    if lock is None:
+        ref = finding.settled(ref)
+    else:
         pin = Lock.load(lock).find(parse_dataset_ref(ref))
         # First whether it is that: nothing else is to be fetched.
         options = {"allowPreviousKey": allow_previous_key}
@@ -82,7 +84,7 @@ def verify(
     steps: list[Any] = []
     verdict: Any = {"holds": False}
     pin = None if lock is None else Lock.load(lock).find(parse_dataset_ref(ref))
-    ref = ref if pin is None else str(pin.place)
+    ref = finding.settled(ref) if pin is None else str(pin.place)
     with progress_line("fetching", quiet=json) as show:
         for item in service.verify(
             ref, fetch=fetch, allow_previous_key=allow_previous_key, on_progress=show

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atd.cli import advice, output
+from atd.cli import advice, finding, output
 from atd.cli.bar import asking
 from atd.cli.options import JsonOption
 from atd.cli.words import examples
@@ -59,7 +59,8 @@ def lock(
         _check(Lock.load(file), refs or [], json)
         return
     known = Lock.load(file) if update or file.exists() else Lock(file, {})
-    wanted = [parse_dataset_ref(ref) for ref in refs or []] or list(known.pins)
+    given = [parse_dataset_ref(ref if update else finding.settled(ref)) for ref in refs or []]
+    wanted = given or list(known.pins)
     changes = []
     for ref in wanted:
         with advice.about(str(ref)), asking(str(ref), quiet=json):

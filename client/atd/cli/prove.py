@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from atd.bundles.report import report
-from atd.cli import advice, output
+from atd.cli import advice, finding, output
 from atd.cli.bar import asking
 from atd.cli.options import JsonOption, PreviousKeyOption
 from atd.cli.words import examples
@@ -58,6 +58,7 @@ def prove(
             next_step="write: atd prove REF -o FILE; or: atd prove --check FILE",
         )
     if ref is not None and file is not None:
+        ref = finding.settled(ref)
         known = nullcontext() if ref.startswith("at://") else advice.about(ref)
         with known, asking(ref, quiet=json):
             data = ask_for_proof(ref, file)
