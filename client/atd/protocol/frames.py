@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
 
 from atd.errors import FrameRefused, InvalidSyntax, ProofError
-from atd.protocol.cbor import MAX_DEPTH, Cid, Value, decode
+from atd.protocol.cbor import MAX_DEPTH, Cid, Value, decode, encode
 from atd.protocol.cbor_reader import Reader
 from atd.protocol.mst_node import is_key
 from atd.protocol.rejects import Reject
@@ -48,6 +48,8 @@ MAX_RECORD_BYTES: Final = 1_000_000
 MAX_OPERATIONS: Final = 200
 
 _MAX_HEADER_BYTES: Final = 1024
+_COMMIT_HEADER: Final[Value] = {"op": 1, "t": "#commit"}
+_COMMIT: Final = encode(_COMMIT_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +166,12 @@ def read_frame(frame: bytes) -> Message:
             reason=Reject.TOO_LARGE,
         )
     try:
-        reader = Reader(frame[:_MAX_HEADER_BYTES], 4)
-        header = reader.item(4)
-        body = decode(frame[reader.at :], max_depth=MAX_DEPTH)
+        if frame.startswith(_COMMIT):  # as nearly all frames do; the rest is general
+            header, start = _COMMIT_HEADER, len(_COMMIT)
+        else:
+            reader = Reader(frame[:_MAX_HEADER_BYTES], 4)
+            header, start = reader.item(4), reader.at
+        body = decode(frame[start:], max_depth=MAX_DEPTH)
     except ProofError as error:
         raise FrameRefused(f"a frame: {error}", reason=Reject.BAD_FRAME) from None
     if not isinstance(header, dict) or not isinstance(body, dict):

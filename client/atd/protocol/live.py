@@ -37,7 +37,7 @@ from atd.protocol.proof import (
     prove_path,
 )
 from atd.protocol.rejects import Reject, refusing
-from atd.protocol.syntax import AtUri, Tid, quote
+from atd.protocol.syntax import AtUri, Nsid, RecordKey, Tid, quote
 
 __all__ = ["VerifiedDiff", "verify_diff", "verify_sync"]
 
@@ -74,7 +74,7 @@ def verify_diff(
     Args:
         message: as it was read from a frame.
         identity: whose repository it must be; its key must have signed.
-        collections: NSIDs; operations on others are proved to be what happened, and not given out.
+        collections: valid NSIDs; operations on others are proved as well, and not given out.
 
     Raises:
         FrameRefused: a rule does not hold; ``error.reason`` says which.
@@ -114,7 +114,7 @@ def _open(message: CommitMessage | SyncMessage, identity: Identity) -> tuple[Car
         what = f"names the rev {message.rev} and carries {commit.rev}"
         _refuse(message, Reject.REV_MISMATCH, what)
     with refusing(Reject.BAD_SIGNATURE, message.did, message.seq):
-        return car, prove_commit(car.blocks, car.roots[0], identity)
+        return car, prove_commit(car.roots[0], commit, identity)
 
 
 def _check_operations(message: CommitMessage, car: Car, commit: VerifiedCommit) -> None:
@@ -146,10 +146,11 @@ def _changes(
 ) -> Iterator[VerifiedRecord | VerifiedAbsence]:
     """The operations on ``collections`` as proved values."""
     for op in message.ops:
-        if op.path.partition("/")[0] not in collections:
+        collection, _, rkey = op.path.partition("/")
+        if collection not in collections:
             continue
         try:
-            uri = AtUri.parse(f"at://{message.did}/{op.path}")
+            uri = AtUri(message.did, Nsid(collection), RecordKey.parse(rkey))
         except InvalidSyntax as error:
             _refuse(message, Reject.RECORD_INVALID, f"changes {quote(op.path)}: {error}")
         with refusing(Reject.RECORD_INVALID, message.did, message.seq):

@@ -64,12 +64,39 @@ def invert(blocks: Mapping[Cid, bytes], root: Cid, ops: Sequence[Op]) -> Cid:
     """
     if not ops:
         return root
-    found = _before(getter(blocks), (root.bytes, None, b"", None), _sorted(ops))
+    undo = sorted((op.path.encode(), op) for op in ops)  # paths differ: no two ops are compared
+    top: Place = (root.bytes, None, b"", None)
+    find = _before_one if len(undo) == 1 else _before
+    found = find(getter(blocks), top, undo)
     return Cid(found) if found else EMPTY_ROOT
 
 
-def _sorted(ops: Sequence[Op]) -> list[_Undo]:
-    return sorted((op.path.encode(), op) for op in ops)  # paths differ: no two ops are compared
+def _before_one(get: Get, top: Place, undo: list[_Undo]) -> bytes:
+    """`_before` for one operation, as most commits have: down to it, and up again with the link."""
+    key, op = undo[0]
+    path: list[tuple[bytes, bytes]] = []
+    place, found = top, b""
+    while True:
+        cid, level, _, _ = place
+        block = get(cid)
+        if block is None:
+            _incomplete(f"tree node {Cid(cid)} is missing")
+        node = placed(recall_node(block), block, place)
+        index = bisect_left(node.keys, key)
+        there = index < len(node.keys) and node.keys[index] == key
+        tall = op.action == "delete" and height(key) >= (node.height if level is None else level)
+        if there or tall or not node.trees[index]:
+            found = _before(get, place, undo)
+            break
+        path.append((cid, block))
+        place = gap(node, place, index)
+    # A CID is put in the place of another where there is but one such place.
+    below = place[0]
+    for cid, block in reversed(path):
+        if not found or block.count(below) != 1:
+            return _before(get, top, undo)
+        found, below = _named(block.replace(below, found)), cid
+    return found
 
 
 def _before(get: Get, place: Place, undo: list[_Undo]) -> bytes:

@@ -52,6 +52,7 @@ _ENTRY: Final = re.compile(
     re.DOTALL,
 )
 _KEY_HEADS: Final = [head(2, size) for size in range(_MAX_REST + 1)]
+_COUNTS: Final = [head(4, count) for count in range(24)]
 _NUMBERS: Final = {head(0, number): number for number in range(0x500)}
 _AFTER_COUNT: Final = {b"\x98": 5, b"\x99": 6, b"\x9a": 8}
 
@@ -107,7 +108,7 @@ def read_node(block: bytes) -> Node:
     trees, values = pieces[4::6], pieces[5::6]
     layout = (
         not any(pieces[::6])  # nothing around the entries
-        and block[3:start] == head(4, len(values))
+        and block[3:start] == (_COUNTS[len(values)] if len(values) < 24 else head(4, len(values)))
         and block[:3] == b"\xa2ae"
         and (left or block[stop:] == _TAIL_NULL)
         and sizes == [_KEY_HEADS[len(rest)] for rest in rests]
@@ -195,7 +196,8 @@ def write_node(node: Node) -> bytes:
     for key, value, tree in zip(node.keys, node.values, node.trees[1:], strict=True):
         shared = _shared(before, key)
         rest = key[shared:]
-        parts += (b"\xa4ak", head(2, len(rest)), rest, b"ap", head(0, shared), b"at")
+        number = bytes((shared,)) if shared < 24 else head(0, shared)
+        parts += (b"\xa4ak", _KEY_HEADS[len(rest)], rest, b"ap", number, b"at")
         parts += (_LINK + tree if tree else b"\xf6", b"av", _LINK, value)
         before = key
     parts += (b"al", _LINK + node.trees[0] if node.trees[0] else b"\xf6")
@@ -205,7 +207,5 @@ def write_node(node: Node) -> bytes:
 def _shared(left: bytes, right: bytes) -> int:
     """How many leading bytes two keys share."""
     count = min(len(left), len(right))
-    for index in range(count):
-        if left[index] != right[index]:
-            return index
-    return count
+    differing = int.from_bytes(left[:count]) ^ int.from_bytes(right[:count])
+    return count - (differing.bit_length() + 7 >> 3)

@@ -197,7 +197,7 @@ def verify_records(
     found = []
     for root, uri in claims:
         if root not in commits:
-            commits[root] = prove_commit(blocks, root, identity)
+            commits[root] = prove_commit(root, commit_at(blocks, root), identity)  # (5)
         found.append(_prove(blocks, commits[root], uri))
     return found
 
@@ -255,13 +255,12 @@ def commit_at(blocks: Blocks, cid: Cid) -> Commit:
     return Commit.decode(block)
 
 
-def prove_commit(blocks: Blocks, cid: Cid, identity: Identity) -> VerifiedCommit:
-    """Steps 5 and 6: the commit named ``cid``, which the identity signed.
+def prove_commit(cid: Cid, commit: Commit, identity: Identity) -> VerifiedCommit:
+    """Step 6: that the identity signed ``commit``, which is what the block named ``cid`` holds.
 
     Raises:
-        ProofError: a step does not hold.
+        ProofError: it is another's, or not signed by the identity's key.
     """
-    commit = commit_at(blocks, cid)  # (5)
     if commit.did != identity.did:
         raise ProofError(f"expected a commit of {identity.did}, got one of {quote(commit.did)}")
     if not identity.key.verify(commit.sig, commit.unsigned()):  # (6)
@@ -300,7 +299,8 @@ def prove_path(
 def _root(car: Car, identity: Identity) -> VerifiedCommit:
     if len(car.roots) != 1:
         raise ProofError(f"expected a CAR file with one root, got {len(car.roots)}")
-    return prove_commit(car.blocks, car.roots[0], identity)
+    root = car.roots[0]
+    return prove_commit(root, commit_at(car.blocks, root), identity)  # (5)
 
 
 def _prove(blocks: Blocks, commit: VerifiedCommit, uri: AtUri) -> VerifiedRecord:

@@ -10,9 +10,8 @@ Source: atproto.com/specs/sync, atproto.com/specs/event-stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
+from types import TracebackType
 
 from atd.errors import FrameRefused, ProofError
 from atd.protocol.syntax import Did
@@ -93,17 +92,33 @@ class Reject(StrEnum):
     """An identity or account message that its source does not confirm."""
 
 
-@contextmanager
-def refusing(reason: Reject, did: Did | None, seq: int | None) -> Iterator[None]:
-    """Give every `ProofError` of the block a reason, and say whose message it was.
+class refusing:
+    """Give every `ProofError` of a block a reason, and say whose message it was::
+
+        with refusing(Reject.BAD_CAR, did, seq):
+            read_car(blocks)
 
     Raises:
         FrameRefused: in place of the ProofError; one that has a reason already keeps it.
     """
-    try:
-        yield
-    except FrameRefused as error:
-        error.did, error.seq = error.did or did, error.seq or seq
-        raise
-    except ProofError as error:
-        raise FrameRefused(error.message, reason=reason, did=did, seq=seq) from error
+
+    __slots__ = ("did", "reason", "seq")
+
+    def __init__(self, reason: Reject, did: Did | None, seq: int | None) -> None:
+        self.reason, self.did, self.seq = reason, did, seq
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, FrameRefused):
+            error.did, error.seq = error.did or self.did, error.seq or self.seq
+        elif isinstance(error, ProofError):
+            raise FrameRefused(
+                error.message, reason=self.reason, did=self.did, seq=self.seq
+            ) from error
