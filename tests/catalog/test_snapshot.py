@@ -88,6 +88,7 @@ def test_a_record_left_out_of_a_snapshot_is_a_defect_not_a_deletion(shelf):
     alice.dataset("flowers")
     alice.dataset("birds")
     shelf.snapshot(alice)
+    alice.account.commit()
     repo = alice.repo()
     good, _ = alice.read(repo)
     with pytest.raises(ValueError, match="account for each"):

@@ -77,6 +77,22 @@ class Catalog:
         with self._database.write() as db:
             writer.put(db, verified, parsed, now)
 
+    def put_all(
+        self, records: Iterable[tuple[VerifiedRecord, Record]], *, now: float
+    ) -> tuple[int, int]:
+        """Take in several proved records in one transaction: how many are new, how many other.
+
+        Raises:
+            TypeError, LexiconError, StaleRevision: as `put`; then none of them is taken in.
+        """
+        created = updated = 0
+        with self._database.write() as db:
+            for verified, parsed in records:
+                before = writer.put(db, verified, parsed, now)
+                created += before is None
+                updated += before not in (None, str(verified.cid))
+        return created, updated
+
     def delete(self, absence: VerifiedAbsence, *, now: float) -> bool:
         """Take in the proof that there is no such record. Whether the index had it.
 
@@ -86,6 +102,15 @@ class Catalog:
         """
         with self._database.write() as db:
             return writer.delete(db, absence, now)
+
+    def check_repo(self, repo: VerifiedRepo) -> None:
+        """See that `publisher_snapshot` would not refuse a whole repository for its age.
+
+        Raises:
+            StaleRevision: something of this publisher that was signed later is known.
+        """
+        with self._database.read() as db:
+            writer.refuse_older_repo(db, repo.commit)
 
     def publisher_snapshot(
         self,
@@ -99,7 +124,8 @@ class Catalog:
 
         Args:
             repo: the repository.
-            parsed: each of its records of our collections, with its typed value …
+            parsed: each of its records of our collections, with its typed value (not those that
+                this very commit brought in already, with `put_all`) …
             flaws: … or with the reason why it has none.
 
         Raises:

@@ -34,8 +34,8 @@ REPOS: Final = (VerifiedRepo,)
 _ADVICE = "ask again in a while: the server may be behind; if it persists, tell the publisher"
 
 
-def put(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float) -> None:
-    """Take in one proved record.
+def put(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: float) -> str | None:
+    """Take in one proved record. The CID of what was there before.
 
     Raises:
         TypeError: one of the two is not what it must be.
@@ -47,8 +47,9 @@ def put(db: sqlite3.Connection, verified: VerifiedRecord, parsed: Record, now: f
     _refuse_older(db, verified.uri, verified.commit, cid=str(verified.cid))
     _note_commit(db, verified.commit, now)
     db.execute("DELETE FROM absences WHERE uri = ?", (str(verified.uri),))
-    _store(db, verified, parsed, now)
+    before = _store(db, verified, parsed, now)
     db.execute("DELETE FROM problems WHERE uri = ?", (str(verified.uri),))
+    return before
 
 
 def delete(db: sqlite3.Connection, absence: VerifiedAbsence, now: float) -> bool:
@@ -86,18 +87,19 @@ def snapshot(
 
     Args:
         repo: the proved repository.
-        parsed: each of its records of our collections that could be read.
+        parsed: each of its records of our collections that could be read, but for those that
+            this very commit brought into the index already.
         flaws: each that could not, with the reason; looked at when ``parsed`` has come to its end,
             so it may be a list that fills meanwhile.
 
     Raises:
         TypeError, LexiconError: as `put`.
-        ValueError: a record of our collections is in neither list, or is not in ``repo``.
+        ValueError: a record of our collections is missing, or is not in ``repo``.
         StaleRevision: something of this publisher was signed later, or otherwise.
     """
     _require(repo, *REPOS)
     commit = repo.commit
-    _refuse_older_repo(db, commit)
+    refuse_older_repo(db, commit)
     _note_commit(db, commit, now)
     left = {key for key in repo.entries if key.partition("/")[0] in COLLECTIONS}
     created = updated = 0
@@ -111,7 +113,7 @@ def snapshot(
     bad = list(flaws)
     for flaw in bad:
         _take(repo, left, flaw.uri, None)
-    if left:
+    if left and not left <= _brought(db, repo):
         raise ValueError(f"a snapshot of {commit.did} must account for each of its records")
     deleted = _remove_others(db, commit, bad, now)
     for flaw in bad:
@@ -237,7 +239,7 @@ def _refuse_older(
             raise _stale(uri, commit, f"rev {rev} is known to say otherwise (two histories)")
 
 
-def _refuse_older_repo(db: sqlite3.Connection, commit: VerifiedCommit) -> None:
+def refuse_older_repo(db: sqlite3.Connection, commit: VerifiedCommit) -> None:
     """Rules 2 and 3 for a whole repository."""
     row = db.execute(
         "SELECT rev, complete_rev, complete_commit FROM publishers WHERE did = ?", (commit.did,)
@@ -263,6 +265,17 @@ def _take(repo: VerifiedRepo, left: set[str], uri: AtUri, cid: Cid | None) -> No
     if cid is not None and repo.entries[key] != cid:
         raise ValueError(f"a snapshot of {repo.commit.did} has a record of another revision")
     left.remove(key)
+
+
+def _brought(db: sqlite3.Connection, repo: VerifiedRepo) -> set[str]:
+    """The records that the commit of ``repo`` brought into the index, as they are in ``repo``."""
+    start = len(f"at://{repo.commit.did}/")
+    rows = db.execute(
+        "SELECT uri, cid FROM records WHERE did = ? AND commit_cid = ?",
+        (repo.commit.did, str(repo.commit.cid)),
+    )
+    keys = ((uri[start:], cid) for uri, cid in rows)
+    return {key for key, cid in keys if key in repo.entries and str(repo.entries[key]) == cid}
 
 
 # --- how it goes in -------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Final
 
 from atd.errors import (
     Absent,
@@ -52,6 +54,8 @@ from atd_daemon.sync.found import Found, Indexed, ResolvedDataset
 from atd_daemon.sync.prover import Proven, Prover
 from atd_daemon.sync.release import ReleaseWalk
 from atd_daemon.sync.together import to_the_end, together
+
+_PIECE: Final = 500  # records of a repository that go in at once: a moment's work
 
 
 class Resolver:
@@ -314,6 +318,11 @@ class Resolver:
         return Indexed(proven.identity, repo.commit, changes)
 
     def _snapshot(self, repo: VerifiedRepo) -> Changes:
+        """Make the index equal to a repository.
+
+        A large one goes in by pieces that nobody has to wait for long, each record with its proof;
+        what is gone, and that this is all, is written with the last piece.
+        """
         flaws: list[Flaw] = []
 
         def read() -> Iterator[tuple[VerifiedRecord, Record]]:
@@ -328,7 +337,15 @@ class Resolver:
                     else:
                         yield verified, parsed
 
-        return self._catalog.publisher_snapshot(repo, read(), flaws, now=self._clock())
+        self._catalog.check_repo(repo)
+        created = updated = 0
+        records = read()
+        while len(piece := list(islice(records, _PIECE))) == _PIECE:
+            new, other = self._catalog.put_all(piece, now=self._clock())
+            created, updated = created + new, updated + other
+        rest = chain(piece, records)
+        last = self._catalog.publisher_snapshot(repo, rest, flaws, now=self._clock())
+        return Changes(created + last.created, updated + last.updated, last.deleted)
 
     async def _piecemeal(self, identity: Identity, allow_previous_key: bool) -> Indexed:
         """Each record that the PDS lists or that we knew, proved one by one.
