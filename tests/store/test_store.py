@@ -13,7 +13,7 @@ import pytest
 from atd.errors import Busy, DigestMismatch, StorageFault
 from atd.protocol.cbor import RAW, Cid
 from atd_daemon.store import Store
-from atd_daemon.store.layout import Layout
+from atd_daemon.store.layout import MAX_SET_ASIDE, Layout
 from store_servers import honest, payload
 
 DATA = payload()
@@ -114,6 +114,19 @@ async def test_verify_hashes_whatever_is_remembered_and_says_what_it_found(bench
 async def test_a_damaged_shard_is_fetched_again(bench, server, stored):
     alter(stored)
     assert (await bench.ensure(bench.want(DATA, server.url("/a")))).read_bytes() == DATA
+
+
+async def test_damaged_shards_are_kept_to_be_looked_at_but_not_all(bench, server):
+    want = bench.want(DATA, server.on("/a", honest(DATA)))
+    for at in range(MAX_SET_ASIDE + 2):
+        alter(await bench.ensure(want), at)
+        assert bench.store.path(DIGEST) is None
+    kept = sorted((bench.folder / "quarantine").iterdir(), key=lambda path: path.suffix)
+    assert len(kept) == MAX_SET_ASIDE == bench.store.usage().damaged
+    wrong = [next(n for n in range(100) if path.read_bytes()[n] != DATA[n]) for path in kept]
+    assert wrong == list(range(2, MAX_SET_ASIDE + 2))
+    assert bench.store.drop_damaged() == MAX_SET_ASIDE * len(DATA)
+    assert bench.store.usage().damaged == 0
 
 
 async def test_who_has_a_damaged_shard_mapped_keeps_it(bench, stored):

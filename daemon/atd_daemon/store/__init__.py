@@ -8,7 +8,8 @@ download, and `threads` keeps disk work off the event loop.
 
 Rules. Files are named by digest alone: no text of a record ever reaches the file system. A visible
 file was hashed from end to end, is read-only, and is only ever replaced by rename or unlinked,
-never truncated or written, because readers have it mapped.
+never truncated or written, because readers have it mapped. One that is found damaged is renamed
+into the quarantine, where the last few are kept to be looked at.
 """
 
 from atd_daemon.store.download import Progress, RetryPolicy

@@ -34,6 +34,7 @@ SHARD_SUFFIX: Final = ".tar"
 SEAL_SUFFIX: Final = ".seal"
 _MARK: Final = re.compile(r"\.[0-9a-f]{16}")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+MAX_SET_ASIDE: Final = 8
 # Left free for everything else that lives on the disk: journals, indexes, the user's own files.
 SPARE_BYTES: Final = 16 * 1024 * 1024
 
@@ -85,9 +86,14 @@ class Layout:
         return self.folder / "quarantine"
 
     def set_aside(self, digest: Cid) -> None:
-        """Move the file of ``digest`` into the quarantine: whoever has it mapped keeps it."""
+        """Move the file of ``digest`` into the quarantine: whoever has it mapped keeps it.
+
+        The oldest there go, so that a disk that loses bits does not fill itself.
+        """
         self.quarantine.mkdir(mode=0o700, exist_ok=True)
-        os.rename(self.shard(digest), self.quarantine / f"{digest}.{time.time_ns()}")
+        os.rename(self.shard(digest), self.quarantine / f"{digest}.{time.time_ns():020}")
+        for path in sorted(self.quarantined(), key=lambda path: path.suffix)[:-MAX_SET_ASIDE]:
+            path.unlink(missing_ok=True)
 
     def quarantined(self) -> list[Path]:
         """The files that were found damaged."""

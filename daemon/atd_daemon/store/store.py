@@ -89,7 +89,7 @@ class Store:
         """The verified file with ``digest``, if it is here.
 
         A file that changed since it was verified is hashed again; if it is not what its name says
-        any more it is taken away, and None comes back.
+        any more it is set aside, and None comes back.
         """
         if self._sealed(digest) is not None:
             return self._layout.shard(digest)
