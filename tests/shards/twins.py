@@ -43,7 +43,9 @@ def by_column(shard: ShardFile, i: int) -> Any:
     if row < 0:
         return None
     try:
-        found = {name: columns.by_name[name].get(row) for name in shard.schema.names}
+        absent = {name: columns.by_name[name].absent for name in shard.schema.names}
+        there = [name for name, mask in absent.items() if mask is None or not mask[row]]
+        found = {name: columns.by_name[name].get(row) for name in there}
         many = {name: columns.by_name[name].take(slice(row, row + 1)) for name in found}
         more = {name: columns.by_name[name].take(np.array([row, row])) for name in found}
     except (Unfit, UnicodeDecodeError):

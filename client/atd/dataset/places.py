@@ -7,9 +7,9 @@ else is `Scattered`. Both are cut into `Piece`, the part that one shard has.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, TypeAlias
 
@@ -172,8 +172,7 @@ class Locator:
     def __init__(self, counts: Sequence[int]) -> None:
         ends = np.cumsum(counts, dtype=np.int64)
         self._begins = ends - np.asarray(counts, dtype=np.int64)
-        self._ends = ends.tolist()
-        self._ranges = Ranges(ends)
+        self._ends = ends
 
     def __call__(self, indices: Indices) -> Places:
         """The places of samples ``indices``, each within the release."""
@@ -185,11 +184,15 @@ class Locator:
         numbers = self._ranges(indices)
         return Scattered(numbers, indices - self._begins[numbers])
 
+    @cached_property
+    def _ranges(self) -> Ranges:
+        return Ranges(self._ends)
+
     def run(self, first: int, count: int) -> Runs:
         """The places of ``count`` samples from ``first`` on."""
-        found, shard = [], bisect_right(self._ends, first)
+        found, shard = [], int(np.searchsorted(self._ends, first, side="right"))
         while count:
-            here = min(count, self._ends[shard] - first)
+            here = min(count, int(self._ends[shard]) - first)
             if here:
                 found.append(Run(shard, first - int(self._begins[shard]), here))
             first, count, shard = first + here, count - here, shard + 1
