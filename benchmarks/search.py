@@ -9,7 +9,7 @@ take (each is asked several times in a shuffled order), what a data set takes on
 quickly data sets go in. The aim: half of all questions within 10 ms at 100,000 and within 50 ms at
 1,000,000, and 99 % within five times that.
 
-``--keep`` leaves the index in a folder and uses it again if it is there.
+``--keep`` leaves the index in a folder and uses it again if it is there and not of another version.
 """
 
 from __future__ import annotations
@@ -185,6 +185,15 @@ def content(uri: AtUri) -> Cid:
     return Cid.of(str(uri).encode())
 
 
+def current(path: Path) -> bool:
+    """Whether a kept index was made as one is made now."""
+    db = sqlite3.connect(path)
+    try:
+        return listing.is_current(db)
+    finally:
+        db.close()
+
+
 def sizes(path: Path) -> dict[str, int]:
     """Bytes of each table and index."""
     db = sqlite3.connect(path)
@@ -275,6 +284,8 @@ def report(count: int, times: dict[str, list[Times]], target_ms: float) -> None:
 
 def run(count: int, target_ms: float, folder: Path) -> None:
     path, world = folder / f"search-{count}.sqlite", World(1)
+    if path.exists() and not current(path):
+        path.unlink()
     if not path.exists():
         spent = fill(path, world, count)
         print(

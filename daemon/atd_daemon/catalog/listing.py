@@ -27,7 +27,8 @@ from atd.records import Dataset, Record, Release, SchemaRecord, parse_value
 from atd.records.references import moment_value
 from atd_daemon.catalog.marks import card_marks, schema_facts
 
-DERIVED: Final = 1
+DERIVED: Final = 2
+_HASH_BYTES: Final = 8 * 1024 * 1024  # what FTS5 gathers before it writes; 1 MB costs a fifth more
 
 _FACTS: Final = (
     "SELECT r.samples, r.size, s.fields, s.marks, s.modalities FROM releases r"
@@ -88,6 +89,7 @@ def renew(db: sqlite3.Connection) -> None:
             (*columns.values(), row[0]),
         )
         _apply_facts(db, row[0])
+    db.execute("INSERT INTO search (search, rank) VALUES ('hashsize', ?)", (_HASH_BYTES,))
     db.execute("INSERT INTO search (search) VALUES ('rebuild')")
     db.execute("DELETE FROM derived")
     db.execute("INSERT INTO derived (version) VALUES (?)", (DERIVED,))
@@ -98,13 +100,15 @@ def renew(db: sqlite3.Connection) -> None:
 
 def _list_dataset(db: sqlite3.Connection, uri: str, cid: str, did: str, parsed: Dataset) -> None:
     """List a data set; one that is listed as it is keeps its place among the newest."""
-    if db.execute("SELECT 1 FROM datasets WHERE uri = ? AND cid = ?", (uri, cid)).fetchone():
+    known = db.execute("SELECT cid FROM datasets WHERE uri = ?", (uri,)).fetchone()
+    if known == (cid,):
         return
     handle = db.execute("SELECT handle FROM publishers WHERE did = ?", (did,)).fetchone()[0]
     facts = _facts(db, str(parsed.latest.uri), str(parsed.latest.cid))
     row = {**_card_columns(uri, cid, did, parsed), "publisher": handle}
     row |= _fact_columns(row, facts)
-    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
+    if known is not None:
+        db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
     db.execute(
         f"INSERT INTO datasets ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
         tuple(row.values()),
