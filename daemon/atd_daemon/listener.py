@@ -63,16 +63,18 @@ class Listener:
             )
             await runner.setup()
             try:
-                await web.TCPSite(runner, self.address, self.port).start()
+                await self._bind(runner)
             except OSError as error:
                 await runner.cleanup()
                 self.problem = f"cannot listen on {self.listen}: {error.strerror}"
                 _log.warning("%s: %s", self.what, self.problem)
                 return
-            if self.port == 0:
-                self.port = runner.addresses[0][1]
             self._runner, self.problem = runner, None
             _log.info("%s listens on %s", self.what, self.listen)
+
+    async def _bind(self, runner: web.AppRunner) -> None:
+        """Take the address; raises OSError."""
+        await web.TCPSite(runner, self.address, self.port).start()
 
     async def close(self) -> None:
         """Stop listening."""

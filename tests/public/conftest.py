@@ -12,14 +12,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from atd.protocol.cbor import Cid
 from atd_daemon.catalog.following import Head
 from atd_daemon.public.answers import Shared
-from atd_daemon.public.app import create_public_app
+from atd_daemon.public.connections import Connections
 from atd_daemon.public.keeper import EvidenceKeeper
 from atd_daemon.public.limits import Clients, Limits
+from atd_daemon.public.listener import PublicListener
 from atd_daemon.public.opening import share
 from atd_daemon.services import Services
 from atd_daemon.sync.follow.states import State
@@ -38,6 +38,7 @@ class Group:
     origin: str
     shared: Shared
     now: list[float]
+    listener: PublicListener
 
     @property
     def services(self) -> Services:
@@ -100,17 +101,22 @@ def serve(world: World, tmp_path: Path) -> Serve:
     async def make(name: str = "group", **limits: Any) -> AsyncIterator[Group]:
         async with serving(world, tmp_path / name) as client:
             now = [0.0]
-            clients = Clients(replace(Limits(), **limits), lambda: now[0])
-            shared = replace(share(client.services), clients=clients)
-            runner = web.AppRunner(create_public_app(shared), access_log=None)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            port = runner.addresses[0][1]
+            allowed = replace(Limits(), **limits)
+            shared = replace(
+                share(client.services, allowed),
+                clients=Clients(allowed, lambda: now[0]),
+                connections=Connections(allowed, lambda: now[0]),
+            )
+            services = client.services
+            keeper = EvidenceKeeper(services.directory, shared.reading, services.clock)
+            listener = PublicListener(shared, keeper, "127.0.0.1", 0)
+            await listener.start()
+            assert listener.running
             try:
-                yield Group(client, f"http://127.0.0.1:{port}", shared, now)
+                yield Group(client, f"http://{listener.listen}", shared, now, listener)
             finally:
-                await runner.cleanup()
+                await listener.close()
+                await asyncio.sleep(0.01)  # handlers of connections that were cut end now
 
     return make
 

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from atd_daemon.public.connections import Connections
 from atd_daemon.public.limits import Clients, Limits, OverLimitError, client_of
 from public.conftest import Group, Serve, soon
 from world import Account
@@ -156,3 +157,70 @@ async def test_an_answer_counts_until_it_is_sent(group: Group) -> None:
     assert (await group.get(SEARCH))[0] == 200
     await soon(lambda: group.shared.clients._active == 0)
     assert group.shared.clients.sent_bytes > 0
+
+
+# ------------------------------------------------------------------ connections
+
+
+async def connected(group: Group) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = group.origin.removeprefix("http://").partition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def is_hung_up_on(reader: asyncio.StreamReader) -> bool:
+    """Whether the connection ends without a word."""
+    try:
+        return await asyncio.wait_for(reader.read(), 10) == b""
+    except ConnectionError:
+        return True
+
+
+async def test_connections_have_an_end_before_the_daemon_has_no_descriptors_left(
+    serve: Serve,
+) -> None:
+    async with serve("full", connections_all=5) as group:
+        open_ = [await connected(group) for _ in range(5)]
+        reader, _ = await connected(group)
+        assert await is_hung_up_on(reader)
+        assert group.shared.connections.refused == 1
+        for _, writer in open_:
+            writer.close()
+
+
+async def test_who_asks_for_nothing_is_hung_up_on(serve: Serve) -> None:
+    async with serve("idle", idle_s=30) as group:
+        silent = await connected(group)
+        slow = await connected(group)
+        slow[1].write(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        await slow[1].drain()
+        server = cast(Any, group.listener)._runner.server
+        await soon(lambda: len(server.connections) == 2)
+        group.shared.connections.sweep(server)
+        group.now[0] += 29
+        group.shared.connections.sweep(server)
+        assert len(server.connections) == 2
+        group.now[0] += 1
+        group.shared.connections.sweep(server)
+        for reader, _ in (silent, slow):
+            assert await is_hung_up_on(reader)
+        assert (await group.get("/health/live"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("peers", "admitted"),
+    [
+        (["203.0.113.5"] * 2, False),
+        (["203.0.113.5", "203.0.113.6"], True),
+        (["2001:db8::1", "2001:db8::2"], False),
+        (["127.0.0.1"] * 9, True),
+    ],
+)
+def test_one_client_has_so_many_connections(peers: list[str], admitted: bool) -> None:
+    def transport(peer: str) -> Any:
+        return SimpleNamespace(get_extra_info=lambda name: (peer, 1))
+
+    known = Connections(Limits(connections=2), lambda: 0.0)
+    server = SimpleNamespace(
+        connections=[SimpleNamespace(transport=transport(peer)) for peer in peers]
+    )
+    assert known.admits(transport(peers[0]), cast(Any, server)) is admitted

@@ -17,6 +17,7 @@ from atd.protocol.syntax import AtUri
 from atd.records import head_uri, release_uri
 from atd.refs import parse_authority, parse_dataset_ref
 from atd_daemon.health import HealthWatch
+from atd_daemon.public.connections import Connections
 from atd_daemon.public.limits import Clients, client_of
 from atd_daemon.public.reading import Reading
 from atd_daemon.public.shards import SharedShards
@@ -41,6 +42,7 @@ class Shared:
     bundler: Bundler
     health: HealthWatch
     clients: Clients
+    connections: Connections
     clock: Callable[[], float]
     bundling: asyncio.Semaphore
     searching: asyncio.Semaphore

@@ -104,7 +104,7 @@ async def _limited(request: web.Request, handler: Handler) -> web.StreamResponse
     cost = clients.limits.bundle_cost if request.path in _COSTLY else 1.0
     token = offline_now.set(True)
     try:
-        with clients.entered(name, cost):
+        with clients.entered(name, cost), request.app[SHARED].connections.busy(request.protocol):
             answer = await handler(request)
             if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
                 clients.charge(name, len(answer.body))

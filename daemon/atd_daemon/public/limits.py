@@ -24,7 +24,8 @@ class Limits:
     """What one client may have, and all together.
 
     ``requests_per_s`` and ``bytes_per_s`` are what an allowance fills up by, ``burst_requests`` and
-    ``burst_bytes`` what it holds at most. ``slowest_bytes_per_s`` is how slowly a client may take
+    ``burst_bytes`` what it holds at most. ``connections`` are what it may have open; one that asks
+    for nothing is closed after ``idle_s``. ``slowest_bytes_per_s`` is how slowly a client may take
     an answer after ``grace_s``, before it is hung up on.
     """
 
@@ -37,6 +38,9 @@ class Limits:
     slowest_bytes_per_s: float = 16.0 * 1024
     grace_s: float = 30.0
     clients: int = 10_000
+    connections: int = 32
+    connections_all: int = 400
+    idle_s: float = 30.0
     bundle_cost: float = 10.0
 
 
@@ -134,6 +138,11 @@ def client_of(request: web.Request) -> str:
     if address.is_loopback:
         said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
         address = _address(said) or address
+    return network_of(address)
+
+
+def network_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """What is one client: an IPv4 address, an IPv6 /64."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)

@@ -9,6 +9,7 @@ from atd.settings import split_host_port
 from atd_daemon import metrics
 from atd_daemon.metrics import Family
 from atd_daemon.public.answers import Shared
+from atd_daemon.public.connections import Connections
 from atd_daemon.public.keeper import EvidenceKeeper
 from atd_daemon.public.limits import Clients, Limits
 from atd_daemon.public.listener import PublicListener
@@ -24,12 +25,14 @@ _WALKS_AT_ONCE = 2
 def share(services: Services, limits: Limits | None = None) -> Shared:
     """What everybody may read of a daemon. Nothing in it fetches."""
     reading = Reading(services.catalog, services.config)
+    allowed = limits or Limits()
     return Shared(
         reading=reading,
         shards=SharedShards(reading, services.store),
         bundler=services.bundler,
         health=services.health,
-        clients=Clients(limits or Limits(), time.monotonic),
+        clients=Clients(allowed, time.monotonic),
+        connections=Connections(allowed, time.monotonic),
         clock=services.clock,
         bundling=asyncio.Semaphore(_BUNDLES_AT_ONCE),
         searching=asyncio.Semaphore(_SEARCHES_AT_ONCE),
