@@ -293,7 +293,10 @@ KINDS = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     members=st.lists(
         st.tuples(NAMES, KINDS, WILD, st.booleans()),
