@@ -131,6 +131,22 @@ async def test_a_rotated_key_is_taken_from_the_directory(
     assert following.state(alice) is State.SYNCHRONIZED
 
 
+async def test_who_moved_before_being_followed_is_taken_in_with_the_first_own_signature(
+    daemon: Following, alice: Account
+) -> None:
+    publish(alice)
+    alice.rotate_key()
+    assert await daemon.follow(alice) is State.FAILED
+    row = daemon.catalog.following.row(alice.did)
+    assert row is not None
+    assert row.reason == "PreviousKey"
+    assert daemon.catalog.datasets() == []
+    publish(alice, "roses")
+    await daemon.pass_time(60)
+    assert daemon.state(alice) is State.SYNCHRONIZED
+    assert daemon.is_true(alice)
+
+
 async def test_a_rotation_that_no_event_told_is_noticed_by_the_first_commit(
     following: Following, alice: Account
 ) -> None:
