@@ -302,6 +302,10 @@ class Dataset(Generic[T]):
     def __getitem__(self, which: slice | Sequence[int]) -> Dataset[T]: ...
     def __getitem__(self, which: int | slice | Sequence[int]) -> T | Dataset[T]:
         """``ds[i]`` is a sample; ``ds[a:b]`` and ``ds[[i, j]]`` are data sets of those."""
+        if type(which) is int and not self.flow.stages:
+            # Nothing to find out first: random access is asked for one sample after the other.
+            at = _position(which, self.flow.selection.total)
+            return cast("T", sample_at(self.flow, at))
         one = isinstance(which, int | np.integer)
         whole = self._materialised() if one else self._whole("take, skip and slices")
         total = whole.flow.selection.total
