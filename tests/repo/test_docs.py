@@ -27,6 +27,7 @@ import atd
 from atd import api, errors
 from atd.cli.app import app
 from atd.names import COLLECTIONS
+from atd.protocol.rejects import Reject
 from atd.settings import FOLDER_VARIABLES, KNOBS
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +147,12 @@ def test_every_error_and_exit_code_is_in_the_table() -> None:
 def test_no_two_errors_share_an_exit_code() -> None:
     codes = [cls.exit_code for cls in errors.tree()]
     assert len(set(codes)) == len(codes)
+
+
+def test_every_reason_to_refuse_a_message_is_in_the_checklist() -> None:
+    table = sections(DOCS / "verification.md")["Messages of an event stream"]
+    listed = re.findall(r"^\| .* \| `(\w+)` \|$", table, re.MULTILINE)
+    assert sorted(listed) == sorted(Reject)
 
 
 # ------------------------------------------------------------------ settings
