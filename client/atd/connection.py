@@ -121,7 +121,7 @@ class Connection:
         try:
             with self._answer(endpoint, params, None, CALL_TIMEOUT_S) as answer:
                 data = answer.read(max_bytes + 1)
-                if answer.length:
+                if answer.length and len(data) <= max_bytes:
                     raise _CutOff
         except _CutOff:
             raise _away() from None

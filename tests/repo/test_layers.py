@@ -40,6 +40,13 @@ LIBRARY = [
     ),
 ]
 
+PUBLIC = [
+    *LIBRARY,
+    "atd",
+    *(f"atd_daemon.{room}" for room in ("public", "catalog", "config", "health", "listener")),
+    *(f"atd_daemon.{room}" for room in ("metrics", "server", "store", "sync", "network.fetch")),
+]
+
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
     "atd.disk": ["atd.errors"],
@@ -101,6 +108,11 @@ ARROWS: dict[str, list[str]] = {
             for room in ("config", "sqlite", "network", "catalog", "store", "sync", "publishing")
         ),
     ],
+    # Nothing here can fetch: of the network, only what says that it is switched off. The keeper
+    # asks on the daemon's own account.
+    "atd_daemon.public": PUBLIC,
+    "atd_daemon.public.keeper": [*PUBLIC, "atd_daemon.network.directory"],
+    "atd_daemon.public.opening": [*LIBRARY, "atd", "atd_daemon"],
     "atd_daemon": [*LIBRARY, "atd", "atd_daemon"],
 }
 
