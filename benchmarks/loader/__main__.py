@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,22 +59,20 @@ class Run:
         command += ["--cap", str(self.options.cap)]
         home_was_there = (self.folder / loader / letter).exists()
         with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=surroundings(environment, self.folder),
+                text=True,
+                start_new_session=True,
+            )
             try:
-                done = subprocess.run(
-                    command,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                    env=surroundings(environment, self.folder),
-                    text=True,
-                    timeout=TIMEOUT_S,
-                    start_new_session=True,
-                )
-                told, code = done.stdout, done.returncode
-            except subprocess.TimeoutExpired as error:
-                partial = error.stdout or b""
-                told = partial.decode() if isinstance(partial, bytes) else partial
-                code = -1
+                told, code = process.communicate(timeout=TIMEOUT_S)[0], process.returncode
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # with the workers it may have started
+                told, code = process.communicate()[0], -1
             log.seek(0)
             lines = [json.loads(line) for line in told.splitlines()]
             if code:
