@@ -40,7 +40,7 @@ from atd.schema.fields import (
 )
 
 NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(
-    lambda name: not name.startswith("__") and not keyword.iskeyword(name)
+    lambda name: name != "mro" and not name.startswith("__") and not keyword.iskeyword(name)
 )
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
 SIZES = st.none() | st.integers(1, 1000)
@@ -109,7 +109,8 @@ def test_the_shape_digest_is_what_it_always_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "1a", "a b", "a-b", "é", "class", "None", "__init__", "__x", "a" * 65, "a\n"]
+    "name",
+    ["", "1a", "a b", "a-b", "é", "class", "None", "__init__", "__x", "mro", "a" * 65, "a\n"],
 )
 def test_names_that_could_not_be_attributes(name: str) -> None:
     with pytest.raises(LocalError):

@@ -57,13 +57,14 @@ def field_name(name: str) -> str:
     """``name`` as an attribute: ``[A-Za-z_][A-Za-z0-9_]{0,63}``, no keyword, no leading ``__``.
 
     Python keeps the latter for itself (dunders), or changes it within classes (private names).
+    Nor ``mro``: every class has a method of that name, which a dataclass takes for a default.
     """
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise InvalidSyntax(
             f"expected the name of a field, found {quote(name)}",
             next_step="use an identifier of at most 64 of A-Z a-z 0-9 _",
         )
-    if keyword.iskeyword(name) or name.startswith("__"):
+    if keyword.iskeyword(name) or name.startswith("__") or name == "mro":
         raise InvalidSyntax(f"{name} cannot name a field: Python reserves it")
     return name
 

@@ -203,4 +203,4 @@ def _field_name(place: str) -> str:
     """A suffix or a msgpack key as the name of a field."""
     name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in place)
     name = f"f_{name}" if name[:1].isdigit() else name
-    return limits.field_name(f"{name}_" if keyword.iskeyword(name) else name)
+    return limits.field_name(f"{name}_" if keyword.iskeyword(name) or name == "mro" else name)
