@@ -9,13 +9,13 @@ from world import Answer, Call, World
 
 
 class Gate:
-    """Keeps the answers to getRepo back until it is opened."""
+    """Keeps the answers to getRepo, or to another question, back until it is opened."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, path: str = "sync.getRepo?") -> None:
         self._world = world
         self._open = False
         self._asked = 0
-        world.lie(self._tell, path="sync.getRepo?")
+        world.lie(self._tell, path=path)
 
     async def _tell(self, call: Call, answer: Callable[[], Awaitable[Answer]]) -> Answer:
         told = await answer()

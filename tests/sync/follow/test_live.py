@@ -8,6 +8,7 @@ import pytest
 
 from atd.errors import HandleAbsent
 from atd.names import DATASET, SCHEMA
+from atd_daemon.sync.follow.repo import Need
 from atd_daemon.sync.follow.states import State
 from following import CHECK_EVERY_S, Following, until
 from sync_gate import Gate, asked
@@ -262,6 +263,23 @@ async def test_a_look_at_the_publisher_between_two_events_does_no_harm(
     publish(alice, "roses")
     await daemon.pass_time(30)
     assert daemon.is_true(alice)
+
+
+async def test_a_commit_that_comes_while_the_head_is_asked_for_is_no_step_back(
+    daemon: Following, world: World, alice: Account
+) -> None:
+    await daemon.follow(alice)
+    await daemon.quiet()
+    gate = Gate(world, "sync.getLatestCommit")
+    daemon.follower.board.need(daemon.follower.board.repos[alice.did], Need.CHECK)
+    await gate.asked()
+    publish(alice)
+    await until(lambda: daemon.is_true(alice), "the commits came by the stream")
+    gate.open()
+    await daemon.quiet()
+    assert daemon.state(alice) is State.SYNCHRONIZED
+    assert await daemon.rejects(alice) == {}
+    assert asked(daemon, "sync.getRepo") == 1
 
 
 async def test_freshness_is_told_by_checks(daemon: Following, alice: Account) -> None:

@@ -161,7 +161,9 @@ class Follower:
         pds, board = identity.pds, self.board
         known = board.repos.get(identity.did)
         if known is not None:
-            known.identity = identity
+            known.identity, known.identity_at = identity, board.time.now()
+            if known.host != pds:
+                board.need(known, Need.IDENTITY)
             if known.state is State.INACTIVE:
                 board.need(known, Need.STATUS)
             elif known.state is not State.SYNCHRONIZED:

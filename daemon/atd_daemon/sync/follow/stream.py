@@ -33,6 +33,8 @@ from atd_daemon.sync.follow.judging import Told
 from atd_daemon.sync.follow.timing import HOST, HOUR_S
 
 SAVE_EVERY_S: Final = 5.0
+STEADY_S: Final = 60.0
+"""A connection that lasted so long was a good one: the next is tried at once."""
 NONSENSE: Final = 50
 """Frames in a row that cannot be read, after which a host is hung up on."""
 _LARGE_BYTES: Final = 64 * 1024  # a larger frame is read in a thread, beside the event loop
@@ -139,7 +141,7 @@ class Stream:
             connected_at = self._board.time.now()
             error = await self._connection()
             await self._lost(error)
-            if self._board.time.now() - connected_at > HOST.longest_s:
+            if self._board.time.now() - connected_at > STEADY_S:
                 failures = 0
             wait_s = HOST.delay_s(failures, self._board.time.chance())
             if isinstance(error, RateLimited) and error.retry_after_s is not None:

@@ -40,6 +40,7 @@ from atd_daemon.sync.found import Indexed
 
 GRACE_S: Final = 10.0
 """How long an event may take from its PDS to us before its absence means something."""
+STATUS_AGAIN_S: Final = 60.0
 IDENTITY_EVERY_S: Final = 6 * timing.HOUR_S
 """How often a handle is proved anew, and a key looked up, though nothing tells of a change."""
 GONE: Final = "deleted"
@@ -215,7 +216,7 @@ class Tender:
             return
         except Unreachable as error:
             await self._board.fail(repo, error)
-            self._board.need(repo, Need.STATUS, timing.UNREACHABLE.first_s * 2)
+            self._board.need(repo, Need.STATUS, STATUS_AGAIN_S)
             return
         if claim is not None and claim[1] != status.active:
             what = f"{claim[0]} said that {repo.did} is {'' if claim[1] else 'not '}active"
@@ -260,7 +261,8 @@ class Tender:
             self._board.need(repo, Need.IDENTITY)
             self._board.need(repo, Need.STATUS)
             return
-        if repo.head is None or repo.state is not State.SYNCHRONIZED:
+        before = repo.head
+        if before is None or repo.state is not State.SYNCHRONIZED:
             return  # a resync is due, and asks more than this
         try:
             async with self._board.gate(repo.host):
@@ -270,24 +272,27 @@ class Tender:
         except Unreachable as error:
             await self._board.fail(repo, error)
         else:
-            await self._compare(repo, commit, rev)
+            if repo.state is State.SYNCHRONIZED:  # still, after the question
+                await self._compare(repo, before, commit, rev)
 
-    async def _compare(self, repo: Repo, commit: Cid, rev: Tid) -> None:
-        """What the head that the PDS shows says about the one that is known."""
-        board, head, now = self._board, repo.head, self._board.time.now()
-        if head is None or repo.state is not State.SYNCHRONIZED:
-            return  # it changed while the PDS was asked
+    async def _compare(self, repo: Repo, before: Head, commit: Cid, rev: Tid) -> None:
+        """What the head that the PDS shows says about the one that is known.
+
+        Args:
+            before: what was known when the PDS was asked; events may have come since.
+        """
+        board, head, now = self._board, repo.head or before, self._board.time.now()
         missed, repo.missed = repo.missed, False
-        if head.commit == commit:
+        if commit in (before.commit, head.commit) or before.rev < rev <= head.rev:
             repo.behind, repo.error = None, None
             await board.in_thread(lambda: board.store.checked(repo.did, now=now))
             await board.tell()
-        elif rev <= head.rev:
+        elif rev <= before.rev:
             what = (
-                f"{repo.did} is known as of rev {head.rev}, but {repo.host} shows rev {rev}"
+                f"{repo.did} is known as of rev {before.rev}, but {repo.host} shows rev {rev}"
                 f" (commit {commit}): it went back"
             )
-            reason = Reject.STALE_REV if rev < head.rev else Reject.EQUIVOCATION
+            reason = Reject.STALE_REV if rev < before.rev else Reject.EQUIVOCATION
             board.reject(repo.did, repo.host or "", reason, what)
             await board.gap(repo, 0.0)
         elif missed:
