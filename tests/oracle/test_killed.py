@@ -24,7 +24,7 @@ from world.frame_lies import NOTE, Liar
 from world.served import places, served_world
 
 VICTIM = Path(__file__).with_name("victim.py")
-SEEDS = max(3, int(os.environ.get("ATD_SOAK_SEEDS", "0")) // 5)
+SEEDS = max(2, int(os.environ.get("ATD_SOAK_SEEDS", "0")) // 5)
 LIVES = 6
 PATIENCE_S = 40.0
 
