@@ -148,7 +148,10 @@ class Block:
         """
         if len(self._parts) == 1:
             column, at, _ = self._columns(name)[0]
-            return _data(column)[at].astype(dtype, copy=copy and isinstance(at, slice))
+            data = _data(column)
+            if not isinstance(at, slice):
+                return data.take(at, axis=0).astype(dtype, copy=False)
+            return data[at].astype(dtype, copy=copy)
         out: NDArray[Any] | None = None
         for column, at, places in self._columns(name):
             data = _data(column)

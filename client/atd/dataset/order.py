@@ -114,9 +114,9 @@ class Permutation:
         left, right = values >> self._right, values & ((1 << self._right) - 1)
         for number, table in enumerate(self._tables):
             if number % 2:
-                right ^= table[left]
+                right ^= table.take(left)
             else:
-                left ^= table[right]
+                left ^= table.take(right)
         return (left << self._right) | right
 
     def _encrypt_many(self, values: Indices) -> Indices:

@@ -200,7 +200,7 @@ class Arrays(Spans):
             take: gives memory of so many bytes, if new memory would not be as good.
         """
         if self.width < LARGE_ROW and not isinstance(at, slice):
-            return rows(self.octets, self.offsets[at], self.width)
+            return rows(self.octets, self.offsets.take(at), self.width)
         out = take(self.width * len(places_of(at))).reshape(-1, self.width)
         self.stack(at, out)
         return out
