@@ -99,31 +99,34 @@ def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool
     if not found and not typed.empty:
         conditions.append(_keys([NOTHING]))  # no words in what was typed: nothing, not everything
     patterns = [_pattern(pattern, keep) for pattern, keep in typed.patterns]
-    match = _expression(typed, conditions, without)
+    match = _expression(typed, conditions, without, _anywhere(typed))
+    named = _in_name(typed)
     seen = repr((match, every, typed.patterns))
     return Plan(
         match=match,
         words=typed.wanted,
-        named=_named(typed, match),
+        named=None if named is None else _expression(typed, conditions, without, named),
         conditions=tuple(_comparisons(every)),
         patterns=tuple(patterns),
         mark=hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest()[:12],
     )
 
 
-def may_be_typing(text: str) -> bool:
-    """Whether the last word in ``text`` may be a beginning only because nothing follows it."""
-    return any(words.typing for words in parse(text).wanted)
+def word_in_typing(text: str) -> str | None:
+    """The last word in ``text``, as an expression of its own, if it may be only a beginning."""
+    for words in parse(text).wanted:
+        if words.typing:
+            return f"{WORDS} : {words.expression(prefix=False)}"
+    return None
 
 
 def _finished(words: Words) -> Words:
     return Words(words.text) if words.typing else words
 
 
-def _expression(typed: Typed, conditions: list[str], without: list[str]) -> str:
-    parts = list(conditions)
-    if typed.wanted:
-        parts.append(f"{WORDS} : ({' AND '.join(words.expression() for words in typed.wanted)})")
+def _expression(typed: Typed, conditions: list[str], without: list[str], words: str | None) -> str:
+    """Everything that must hold, ``words`` (which say where the typed words are) among it."""
+    parts = [*conditions, *([] if words is None else [words])]
     unwanted = list(without)
     if typed.unwanted:
         unwanted.append(
@@ -135,10 +138,15 @@ def _expression(typed: Typed, conditions: list[str], without: list[str]) -> str:
     return f"({match}) NOT ({' OR '.join(unwanted)})" if unwanted else match
 
 
-def _named(typed: Typed, match: str) -> str | None:
-    """Those of ``match`` whose names have all words."""
+def _anywhere(typed: Typed) -> str | None:
+    """All words, in any of the columns that people read; None: there are none."""
     if not typed.wanted:
         return None
+    return f"{WORDS} : ({' AND '.join(words.expression() for words in typed.wanted)})"
+
+
+def _in_name(typed: Typed) -> str | None:
+    """All words in the name, which are then anywhere too; None: no name can have them."""
     marks: list[str] = []
     for words in typed.wanted:
         found = typed_name_marks(words.text)
@@ -147,7 +155,7 @@ def _named(typed: Typed, match: str) -> str | None:
         marks += [f'"{one}"' for one in found]
         if words.prefix:
             marks[-1] += "*"
-    return f"(keys : ({' AND '.join(dict.fromkeys(marks))})) AND ({match})"
+    return f"keys : ({' AND '.join(dict.fromkeys(marks))})" if marks else None
 
 
 def _with_terms(filters: Filters, terms: Iterable[Term]) -> Filters:

@@ -11,8 +11,9 @@ and what lies beyond follows unranked, newest first. Without words, all is newes
 
 Bounds. A comparison that the index cannot make is made with at most `LOOKED` matches for one page;
 a page may therefore be short, or empty, and still have a cursor. The last word is also taken for a
-beginning, unless as it stands it has `CANDIDATES` matches already: gathering the matches of a
-beginning is the one thing that costs what all of them cost.
+beginning, unless `CANDIDATES` data sets have it as it stands: gathering the matches of a beginning
+is the one thing that costs what all of them cost, where it is longer than those that are indexed.
+So where such a one is found is looked up for the word as it stands.
 
 A cursor remembers which entry was last shown and which was the newest at the time of the first
 page: what enters the index later does not push anything to the next page or the one before.
@@ -32,7 +33,7 @@ from atd.errors import InvalidSyntax
 from atd.protocol.syntax import quote
 from atd_daemon.catalog.marks import typed_name_marks
 from atd_daemon.catalog.model import Facets, FacetValue
-from atd_daemon.catalog.query import Filters, Plan, may_be_typing, planned
+from atd_daemon.catalog.query import Filters, Plan, planned, word_in_typing
 
 CANDIDATES: Final = 2000
 NAMED: Final = 500
@@ -82,8 +83,6 @@ class Question:
 
     plan: Plan
     start: _Position
-    newest: Sequence[int] | None
-    end: int | None
 
 
 def ask(
@@ -99,16 +98,16 @@ def ask(
         InvalidSyntax: the cursor is not one of this question's, or a regular expression is none.
     """
     exact = planned(db, text, filters, typing=False)
-    longer = planned(db, text, filters, typing=True) if may_be_typing(text) else exact
+    word = word_in_typing(text)
+    longer = exact if word is None else planned(db, text, filters, typing=True)
     marks = [f"{sort}:{one.mark}" for one in (exact, longer)]
     if cursor is not None:
         start = _parse_cursor(cursor, marks)
-        return Question(exact if start.of == marks[0] else longer, start, None, None)
+        return Question(exact if start.of == marks[0] else longer, start)
     top = db.execute("SELECT max(id) FROM datasets").fetchone()[0] or 0
-    ids, end = _matches(db, exact, exact.match, top + 1, CANDIDATES)
-    if longer is exact or len(ids) == CANDIDATES:
-        return Question(exact, _Position(marks[0], top), ids, end)
-    return Question(longer, _Position(marks[1], top), None, None)
+    if word is None or _ids(db, word, top + 1, 1, skip=CANDIDATES - 1):
+        return Question(exact, _Position(marks[0], top))
+    return Question(longer, _Position(marks[1], top))
 
 
 def page(db: sqlite3.Connection, question: Question, sort: Sort, limit: int) -> Found:
@@ -204,8 +203,6 @@ def _ranked(db: sqlite3.Connection, question: Question, sort: Sort, limit: int) 
 
 def _candidates(db: sqlite3.Connection, question: Question) -> tuple[Sequence[int], int | None]:
     """The newest matches of the first page, and below which id there may be more."""
-    if question.newest is not None:
-        return question.newest, question.end
     plan, top = question.plan, question.start.top
     return _matches(db, plan, plan.match, top + 1, CANDIDATES)
 
@@ -230,19 +227,21 @@ def _by_words(
         return []
     score: Counter[int] = Counter()
     for words in plan.words[:_RANKED_WORDS]:
-        said = words.expression()
+        # To look for a beginning gathers all its matches, each time: the word as it stands will do.
+        whole = words.prefix and not words.indexed
+        said = words.expression(prefix=False) if whole else words.expression()
+        marks = typed_name_marks(words.text) or []
+        in_name = " AND ".join(f'"{one}"' for one in marks) + ("" if said[-1] == '"' else "*")
         places = [
             (f"{_IN_TITLE} : {said}", _TITLE_WEIGHT),
             (f"{_IN_LISTS} : {said}", _LISTS_WEIGHT),
         ]
-        marks = typed_name_marks(words.text)
-        if marks is not None:
-            wanted = " AND ".join(f'"{one}"' for one in marks) + ("*" if words.prefix else "")
-            places.append((f"keys : ({wanted})", _NAME_WEIGHT))
+        if marks:
+            places.append((f"keys : ({in_name})", _NAME_WEIGHT))
         for place, weight in places:
             rows = db.execute(
                 "SELECT rowid FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ?",
-                (f"({place}) AND ({plan.match})", rest[-1], rest[0]),
+                (place if whole else f"({place}) AND ({plan.match})", rest[-1], rest[0]),
             )
             score.update({number: weight for (number,) in rows})
     return sorted(rest, key=lambda one: (-score[one], -one))

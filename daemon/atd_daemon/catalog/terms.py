@@ -22,6 +22,8 @@ from typing import Final
 
 MAX_TEXT: Final = 1000
 MAX_PIECES: Final = 24
+INDEXED_PREFIXES: Final = (3, 4)
+"""As the table ``search`` says."""
 _SHORTEST_PREFIX: Final = 3  # shorter ones are not indexed, and match half of everything
 
 FIELDS: Final = {
@@ -59,6 +61,11 @@ class Words:
     text: str
     prefix: bool = False
     typing: bool = False
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the beginning that it ends with is in the index as such."""
+        return len(_last_word(self.text)) in INDEXED_PREFIXES
 
     def expression(self, *, prefix: bool | None = None) -> str:
         """As a string of FTS5, whose tokeniser takes it apart as it took the records apart."""
@@ -126,8 +133,13 @@ def _words(body: str, *, phrase: bool, last: bool) -> Words | None:
 
 def _long_enough(text: str) -> bool:
     """Whether what stands last in ``text`` may be taken for a beginning."""
+    word = _last_word(text)
+    return len(word) >= _SHORTEST_PREFIX or (bool(word) and not word.isascii())
+
+
+def _last_word(text: str) -> str:
+    """The letters and digits at the end of ``text``."""
     end = len(text)
     while end and text[end - 1].isalnum():
         end -= 1
-    word = text[end:]
-    return len(word) >= _SHORTEST_PREFIX or (bool(word) and not word.isascii())
+    return text[end:]
