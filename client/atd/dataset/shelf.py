@@ -18,6 +18,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
+from functools import partial
 from itertools import accumulate
 from typing import Final
 
@@ -52,6 +53,7 @@ class Shelf:
         # The first shard is fetched and opened alone: nothing comes earlier by sharing with others.
         self._begun = False
         self._lock = threading.Lock()
+        self._doubting = threading.Lock()
 
     @property
     def usable(self) -> bool:
@@ -93,6 +95,23 @@ class Shelf:
             self._begun = True
             self._start()
         return coming.result()
+
+    def doubted(self, number: int, doubtful: ShardFile) -> ShardFile:
+        """Shard ``number``, of which a sample could not be decoded: hashed, and fetched anew if it
+        is no longer what was signed. That is done once for all who doubt the same file.
+
+        Raises:
+            AtdError: it is not what was signed, and cannot be had anew.
+        """
+        with self._doubting:
+            found = self._open.get(number)
+            if found is not None and found is not doubtful:
+                return found
+            fresh = _read(self._living(), number, suspect=True)
+            with self._lock:
+                self._open[number] = fresh
+                self._make_room()
+            return fresh
 
     def expect(self, numbers: Iterable[int], most: int | None = None) -> None:
         """Begin to open the shards that will be needed next, in this order.
@@ -182,15 +201,19 @@ class Shelf:
             del self._open[number]
 
     def _opened(self, number: int) -> ShardFile:
-        source = self._source()
-        if source is None:
-            raise ReferenceError("the source of this shelf is gone")
+        source = self._living()
         try:
             return _read(source, number, suspect=False)
         except ShardError:
             # A disk may lose bits without a trace. If the bytes are those that were signed, it is
             # the publisher's fault, and the same error comes again.
             return _read(source, number, suspect=True)
+
+    def _living(self) -> ShardSource:
+        source = self._source()
+        if source is None:
+            raise ReferenceError("the source of this shelf is gone")
+        return source
 
 
 def _read(source: ShardSource, number: int, *, suspect: bool) -> ShardFile:
@@ -213,6 +236,8 @@ def _read(source: ShardSource, number: int, *, suspect: bool) -> ShardFile:
         index=index,
         name=shard.name,
         descriptor=place.descriptor,
+        # What was hashed just now would be the same again.
+        again=None if suspect else partial(_anew, weakref.ref(source), number),
     )
     if len(found) != shard.samples:
         raise ShardError(
@@ -221,6 +246,13 @@ def _read(source: ShardSource, number: int, *, suspect: bool) -> ShardFile:
     if derived:
         sidecars.keep(shard.digest, found.index)
     return found
+
+
+def _anew(living: weakref.ref[ShardSource], number: int, doubtful: ShardFile) -> ShardFile | None:
+    """As `Shelf.doubted`, by the shelf of this process, which may be a fork of the one that opened
+    the file; None where the source is gone, so that there is nobody to ask."""
+    source = living()
+    return None if source is None else shelf_of(source).doubted(number, doubtful)
 
 
 _shelves: dict[int, Shelf] = {}

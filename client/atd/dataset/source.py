@@ -5,8 +5,9 @@ opens each as a file whose bytes were proved: by the daemon's store for a publis
 ``atd.json`` for a folder. What was proved once is known again by one stat. It decodes nothing, and
 it pickles.
 
-A shard that was proved and yet cannot be read is asked for once more as *suspect*: then its bytes
-are hashed whatever is remembered of them, and the store fetches it anew if they changed.
+A shard that was proved and yet cannot be read, or a sample in it, is asked for once more as
+*suspect*: then its bytes are hashed whatever is remembered of them, and the store fetches it anew
+if they changed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class ShardFile:
         name: what to call the shard in errors; its file name if not given.
         descriptor: the file, open by `atd.files.open_shared`, which is closed here; the file at
             ``path`` is opened otherwise.
+        again: gives the shard anew, its bytes hashed this time, or None if nobody can; asked when
+            a sample cannot be decoded, since a disk may lose bits without a trace.
 
     Raises:
         ShardError: no shard, or not of this layout.
@@ -60,12 +62,14 @@ class ShardFile:
         index: MemberIndex | None = None,
         name: str | None = None,
         descriptor: int | None = None,
+        again: Callable[[ShardFile], ShardFile | None] | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.name
         self._view = memoryview(_map(self.path, self.name, descriptor))
         self.schema = schema
         self.layout = layout
+        self._again = again
         self._read = SampleReader(schema, layout)
         self._media = frozenset(field.name for field in schema if _holds_media(field.kind))
         self.index = MemberIndex.of(self._view, self.name) if index is None else index
@@ -143,6 +147,7 @@ class ShardFile:
 
         Raises:
             ShardError: the sample does not fit the schema; names shard, key and field.
+            AtdError: the bytes are no longer those that were signed, and cannot be had anew.
             SchemaMismatch: ``fields`` names one that the schema has not.
         """
         if fields is not None and not self._read.names.issuperset(fields):
@@ -154,11 +159,28 @@ class ShardFile:
         try:
             sample = self._read(members, fields)
         except Unfit as error:
-            raise ShardError(f"{self.name}: sample {self.key(i)}: {error}") from None
+            wrong = ShardError(f"{self.name}: sample {self.key(i)}: {error}")
+        else:
+            self._place_media(i, sample)
+            return sample
+        return self._sample_anew(i, fields, wrong)
+
+    def _place_media(self, i: int, sample: Mapping[str, Any]) -> None:
         for name in self._media:
             if name in sample:
                 _place(sample[name], f"{self.name}: sample {self.key(i)}: field {name}")
-        return sample
+
+    def _sample_anew(
+        self, i: int, fields: Collection[str] | None, wrong: ShardError
+    ) -> dict[str, Any]:
+        """Sample ``i`` of the shard as it was signed; ``wrong`` if these bytes are just that."""
+        try:
+            fresh = None if self._again is None else self._again(self)
+            if fresh is not None:
+                return fresh.sample(i, fields)
+        except ShardError:
+            pass
+        raise wrong
 
     def quick(self, i: int, names: Collection[str]) -> dict[str, Any] | None:
         """These fields of sample ``i`` from the columns; None if `sample` has to read them."""
