@@ -95,7 +95,7 @@ def test_no_withheld_node_leads_to_another_root(
     try:
         found = invert(kept, root, ops)
     except FrameRefused as error:
-        assert error.reason == Reject.INCOMPLETE
+        assert error.reason == Reject.INCOMPLETE  # noqa: PT017
     else:
         assert found == slow_build(before)[0]
 

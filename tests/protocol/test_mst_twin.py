@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atd.errors import ProofError
+from atd.protocol.blocks import getter
 from atd.protocol.cbor import RAW, Cid, decode, encode
-from atd.protocol.mst import build, find, proof_blocks, walk
+from atd.protocol.mst import build, find, paths, proof_blocks, trace, walk
 from protocol.making import COLLECTION, keys_of_height, node, slow_build
 
 VALUE = Cid.of(b"a record")
@@ -64,6 +65,21 @@ def test_a_proof_lacks_nothing_and_has_nothing_to_spare() -> None:
                 rest = {cid: blocks[cid] for cid in path if cid != withheld}
                 with pytest.raises(ProofError, match="incomplete"):
                     find(rest, root, key)
+
+
+def test_the_paths_to_every_key_with_a_prefix_are_those_traced() -> None:
+    for entries in subsets(SMALL):
+        root, blocks = slow_build(entries)
+        get = getter(blocks)
+        for prefix in ("", COLLECTION, f"{COLLECTION}/", f"{COLLECTION}/0000", SMALL[3], "a", "z"):
+            wanted = [
+                (key, trace(get, root, key)) for key in sorted(entries) if key.startswith(prefix)
+            ]
+            found = [
+                (key.decode(), (Cid(cid), list(path)))
+                for key, cid, path in paths(get, root, prefix.encode())
+            ]
+            assert found == wanted
 
 
 def test_a_walk_that_lacks_any_node_is_incomplete() -> None:

@@ -28,7 +28,7 @@ from atd.protocol.proof import (
     verify_record,
     verify_repo,
 )
-from atd.protocol.syntax import AtUri, Nsid
+from atd.protocol.syntax import AtUri, Nsid, RecordKey
 from protocol.making import COLLECTION, Author, pack
 from protocol.sources import ABSENT, FILLER, OTHER, PRESENT, RECORDS, Published
 
@@ -109,6 +109,27 @@ def test_a_whole_repository_is_proved(published: Published) -> None:
         repo.record(published.uri(ABSENT))
     with pytest.raises(IdentityMismatch):
         repo.record(AtUri.parse(f"at://{published.stranger.did}/{COLLECTION}/{PRESENT}"))
+
+
+def test_records_one_after_the_other_are_those_asked_for_one_by_one(published: Published) -> None:
+    repo = verify_repo(published.repo, published.identity)
+    for collection in (COLLECTION, OTHER, "com.example.absent"):
+        wanted, bad = [], []
+        for rkey in repo.keys(Nsid(collection)):
+            uri = AtUri(published.identity.did, Nsid(collection), RecordKey(rkey))
+            try:
+                wanted.append(repo.record(uri))
+            except ProofError as error:
+                bad.append((uri, str(error)))
+        refused: list[tuple[AtUri, str]] = []
+
+        def refuse(uri: AtUri, error: ProofError, into: list[Any] = refused) -> None:
+            into.append((uri, str(error)))
+
+        found = list(repo.records(Nsid(collection), refuse))
+        assert found == wanted
+        assert [record.proof for record in found] == [record.proof for record in wanted]
+        assert refused == bad
 
 
 def test_a_commit_is_proved(published: Published) -> None:

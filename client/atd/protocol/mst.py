@@ -55,6 +55,7 @@ __all__ = [
     "find",
     "gap",
     "height",
+    "paths",
     "placed",
     "proof_blocks",
     "trace",
@@ -63,6 +64,9 @@ __all__ = [
 
 Step = tuple[bytes, bytes]
 """A node on the way: the bytes of its CID, and its block."""
+
+Found = tuple[bytes, bytes, tuple[Step, ...]]
+"""A key, the CID of its record, and the nodes from the root to it."""
 
 Place = tuple[bytes, int | None, bytes, bytes | None]
 """Where a node hangs: its CID, its height (None for the root, whose keys say it), and the keys
@@ -131,6 +135,30 @@ def walk(blocks: Mapping[Cid, bytes], root: Cid) -> Iterator[tuple[str, Cid]]:
                 todo.append(gap(node, item, index))
             if index:
                 todo.append((node.keys[index - 1], node.values[index - 1]))
+
+
+def paths(get: Get, root: Cid, prefix: bytes) -> Iterator[Found]:
+    """Every key that starts with ``prefix``, in order, its record, and the nodes that lead there.
+
+    What `trace` gives for each of them, but every node is read once.
+
+    Raises:
+        ProofError: a node is missing or breaks a rule.
+    """
+    end = prefix + b"\xff"
+
+    def descend(place: Place, above: tuple[Step, ...]) -> Iterator[Found]:
+        block = _get(get, place[0])
+        node = placed(read_node(block), block, place)
+        path = (*above, (place[0], block))
+        keys, trees = node.keys, node.trees
+        for index in range(bisect_left(keys, prefix), bisect_left(keys, end) + 1):
+            if trees[index]:
+                yield from descend(gap(node, place, index), path)
+            if index < len(keys) and keys[index] < end:
+                yield keys[index], node.values[index], path
+
+    yield from descend((root.bytes, None, b"", None), ())
 
 
 def _get(get: Get, cid: bytes) -> bytes:

@@ -20,7 +20,7 @@ nowhere else: to hold one is to know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -32,7 +32,7 @@ from atd.protocol.car import Car, join_car, read_car
 from atd.protocol.cbor import Cid, Value, decode
 from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
-from atd.protocol.syntax import AtUri, Did, Nsid, Tid, quote
+from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey, Tid, quote
 
 __all__ = [
     "VerifiedAbsence",
@@ -149,6 +149,26 @@ class VerifiedRepo:
         for key in self.entries:
             if key.startswith(prefix):
                 yield key[len(prefix) :]
+
+    def records(
+        self, collection: Nsid, refused: Callable[[AtUri, ProofError], None]
+    ) -> Iterator[VerifiedRecord]:
+        """The records of ``collection`` in order, each decoded when it is asked for.
+
+        Reads each node once; `record` reads the way to one record. What does not decode strictly
+        is given to ``refused`` instead, with the reason.
+        """
+        commit, raw = self.commit, self.blocks.raw
+        root = (commit.cid.bytes, raw[commit.cid.bytes])
+        for key, cid, path in mst.paths(raw.get, commit.data, f"{collection}/".encode()):
+            rkey = RecordKey(key.decode("ascii").partition("/")[2])
+            uri = AtUri(commit.did, collection, rkey)
+            try:
+                found = _decoded(uri, cid, raw.get(cid), commit, (root, *path))
+            except ProofError as error:
+                refused(uri, error)
+            else:
+                yield found
 
     def record(self, uri: AtUri) -> VerifiedRecord:
         """The record at ``uri``, decoded now; raises as `verify_record` does."""
@@ -285,15 +305,21 @@ def prove_path(
     steps = [(commit.cid.bytes, blocks[commit.cid]), *path]
     if cid is None:
         return VerifiedAbsence(uri, commit, tuple(steps), _SEAL)
-    block = blocks.raw.get(cid.bytes)
+    return _decoded(uri, cid.bytes, blocks.raw.get(cid.bytes), commit, tuple(steps))
+
+
+def _decoded(
+    uri: AtUri, cid: bytes, block: bytes | None, commit: VerifiedCommit, path: Steps
+) -> VerifiedRecord:
+    """Step 8: the record that ``path`` leads to."""
+    name = Cid(cid)
     if block is None:
-        raise ProofError(f"incomplete: record {cid} of {uri} is missing")
-    value = decode(block)  # (8)
+        raise ProofError(f"incomplete: record {name} of {uri} is missing")
+    value = decode(block)
     if not isinstance(value, dict) or value.get("$type") != uri.collection:
         found = value.get("$type") if isinstance(value, dict) else value
         raise ProofError(f"expected a record of $type {uri.collection}, got {quote(found)}")
-    steps.append((cid.bytes, block))
-    return VerifiedRecord(uri, cid, block, value, commit, tuple(steps), _SEAL)
+    return VerifiedRecord(uri, name, block, value, commit, (*path, (cid, block)), _SEAL)
 
 
 def _root(car: Car, identity: Identity) -> VerifiedCommit:

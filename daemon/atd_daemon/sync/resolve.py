@@ -325,15 +325,16 @@ class Resolver:
         """
         flaws: list[Flaw] = []
 
+        def refused(uri: AtUri, error: RemoteError) -> None:
+            flaws.append(Flaw(uri, type(error).__name__, str(error)))
+
         def read() -> Iterator[tuple[VerifiedRecord, Record]]:
             for collection in COLLECTIONS:
-                for key in repo.keys(Nsid(collection)):
-                    uri = AtUri(repo.commit.did, Nsid(collection), RecordKey(key))
+                for verified in repo.records(Nsid(collection), refused):
                     try:
-                        verified = repo.record(uri)
                         parsed = parse(verified)
                     except RemoteError as error:
-                        flaws.append(Flaw(uri, type(error).__name__, str(error)))
+                        refused(verified.uri, error)
                     else:
                         yield verified, parsed
 
