@@ -285,7 +285,8 @@ def find_name(name: NameRef, connection: Connection | None = None) -> NamedDatas
     if not candidates:
         raise RecordAbsent(
             f"no data set named {name.name} is known here",
-            next_step=f"say who publishes it: @HANDLE/{name.name}; or look at publishers: atd ls",
+            next_step=f"say who publishes it: @HANDLE/{name.name}"
+            + (f"; or, if it is a publisher: atd ls @{name.name}" if "." in name.name else ""),
         )
     shown = ", ".join(_who(one) for one in candidates[:MAX_SHOWN])
     more = ", …" if len(candidates) > MAX_SHOWN else ""
