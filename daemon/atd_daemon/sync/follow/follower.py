@@ -17,6 +17,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from atd.errors import AtdError, DaemonError
@@ -116,8 +117,7 @@ class Follower:
             self._take_up(row)
         for host in await board.in_thread(board.store.hosts):
             if host.origin not in self.streams and host.origin != self._relay:
-                origin = host.origin
-                await board.in_thread(lambda origin=origin: board.store.forget_host(origin))  # type: ignore[misc]
+                await board.in_thread(partial(board.store.forget_host, host.origin))
         if self._relay is not None:
             self._open(self._relay, is_relay=True)
         self._spawn(self._schedule(), "what is due")
