@@ -1,8 +1,8 @@
 """``network.atd.catalog.*``: what is published, and how it is proved.
 
 Fresh enough. A publisher's head is asked for anew with every question, except where the caller said
-that the index will do (``refresh`` is false) and it was proved less than `FRESH_S` ago. With the
-network switched off the index answers, and says when it was true.
+that the index will do (``refresh`` is false) and it was proved less than `FRESH_S` ago, or its
+publisher is followed and nothing of it is missing. With the network switched off the index answers, and says when it was true.
 """
 
 from __future__ import annotations
@@ -114,6 +114,8 @@ async def _bring_up_to_date(services: Services, identity: Identity, refresh: boo
     at = None if publisher is None else publisher.complete_at
     if not refresh and at is not None and services.clock() - at < FRESH_S:
         return
+    if not refresh and services.follower.is_live(identity.did):
+        return
     try:
         await services.resolver.publisher(identity.did)
     except Unreachable as error:
@@ -170,7 +172,9 @@ async def _shown(
 
 def _is_fresh(services: Services, did: Did, name: str) -> bool:
     entry = services.catalog.dataset(did, name)
-    return entry is not None and services.clock() - entry.verified_at < FRESH_S
+    if entry is None:
+        return False
+    return services.clock() - entry.verified_at < FRESH_S or services.follower.is_live(did)
 
 
 async def _resolved(

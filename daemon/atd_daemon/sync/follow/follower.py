@@ -207,6 +207,14 @@ class Follower:
             return known
         return (await self._resolver.identity(name)).did
 
+    def is_live(self, did: Did) -> bool:
+        """Whether a publisher is synchronized, and the events of its host are being read."""
+        repo = self.board.repos.get(did)
+        stream = None if repo is None else self.streams.get(repo.host or "")
+        if repo is None or stream is None or stream.since is None:
+            return False
+        return repo.state is State.SYNCHRONIZED and repo.behind is None
+
     async def settled(self, did: Did) -> State:
         """Wait until the first answer about a publisher is there: the state that it is in."""
         repos = self.board.repos
