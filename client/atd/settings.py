@@ -21,16 +21,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from atd import setting_values as spelt
 from atd.errors import AtdError, BadSettings, StorageFault
+from atd.setting_values import parse_bytes as parse_bytes
+from atd.setting_values import split_host_port as split_host_port
 
 MAX_SOCKET_PATH_BYTES: Final = 100
 DEFAULT: Final = "default"
@@ -63,123 +64,38 @@ class Described:
     origin: str
 
 
-def split_host_port(text: str) -> tuple[str, int]:
-    """The host (no brackets) and port of a ``host:port``; ValueError where it is not one."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
-    if match is None or not 0 < int(match[3]) < 65536:
-        raise ValueError(text)
-    return (match[1] or match[2]).lower(), int(match[3])
-
-
-def _host_port(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(value)
-    host, port = split_host_port(value.strip())
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _host_ports(value: Any) -> frozenset[str]:
-    if isinstance(value, str):
-        value = [part for part in value.split(",") if part.strip()]
-    if not isinstance(value, list):
-        raise ValueError(value)
-    return frozenset(_host_port(part) for part in value)
-
-
-def _origin_url(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(value)
-    url = value.strip().rstrip("/")
-    parts = urlsplit(url)
-    bad = parts.query or parts.fragment or parts.username is not None or not parts.hostname
-    if parts.scheme not in ("http", "https") or bad or re.search(r"[\s\x00-\x1f]", url):
-        raise ValueError(value)
-    _ = parts.port  # urlsplit checks the range only when asked
-    return url
-
-
-def _seconds(value: Any) -> int:
-    """A whole number of seconds, from 10 seconds to a week."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}", value.strip()):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 10 <= value <= 604_800:
-        raise ValueError(value)
-    return int(value)
-
-
-def _origins(value: Any) -> tuple[str, ...]:
-    """Bare origins of servers, in their order."""
-    if isinstance(value, str):
-        value = [part for part in value.split(",") if part.strip()]
-    if not isinstance(value, list):
-        raise ValueError(value)
-    found = tuple(_origin_url(part).lower() for part in value)
-    if any(urlsplit(url).path for url in found):
-        raise ValueError(value)
-    return found
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    if not isinstance(value, str) or value.strip().lower() not in words:
-        raise ValueError(value)
-    return words[value.strip().lower()]
-
-
-def parse_bytes(value: Any) -> int:
-    """A number of bytes: an integer, or text such as ``500 MB`` (powers of 1,000)."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return int(value)
-    match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(value)
-    return round(float(match[1]) * 1000.0 ** " KMGTP".index((match[2] or " ").upper()))
-
-
-_BYTES: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:([KMGTPkmgtp])?[Bb]?)")
-_BYTES_FORM = "a number of bytes such as 500MB or 2TB"
-
-
-def _log_format(value: Any) -> str:
-    if value not in ("text", "json"):
-        raise ValueError(value)
-    return str(value)
-
-
-_URL_FORM = "an http(s) URL such as https://plc.directory"
-_ADDRESS_FORM = "host:port, such as 127.0.0.1:5353"
-
 KNOBS: Final = (
-    Knob("plc_url", "ATD_PLC_URL", "https://plc.directory", _URL_FORM, _origin_url),
-    Knob("dns_server", "ATD_DNS_SERVER", None, _ADDRESS_FORM, _host_port),
+    Knob("plc_url", "ATD_PLC_URL", "https://plc.directory", spelt.URL_FORM, spelt.origin_url),
+    Knob("dns_server", "ATD_DNS_SERVER", None, spelt.ADDRESS_FORM, spelt.host_port),
     Knob(
         "allow_hosts",
         "ATD_ALLOW_HOSTS",
         frozenset(),
         "a list of host:port (with commas between them in the environment)",
-        _host_ports,
+        spelt.host_ports,
     ),
-    Knob("offline", "ATD_OFFLINE", False, "1 or 0 (true or false in the file)", _flag),
+    Knob("offline", "ATD_OFFLINE", False, "1 or 0 (true or false in the file)", spelt.flag),
     Knob(
-        "relay", "ATD_RELAY", None, "the URL of a relay, such as https://relay.example", _origin_url
+        "relay",
+        "ATD_RELAY",
+        None,
+        "the URL of a relay, such as https://relay.example",
+        spelt.origin_url,
     ),
-    Knob("check_every_s", "ATD_CHECK_EVERY_S", 900, "seconds, from 10 to 604800", _seconds),
-    Knob("fresh_within_s", "ATD_FRESH_WITHIN_S", None, "seconds, from 10 to 604800", _seconds),
-    Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, _URL_FORM, _origin_url),
-    Knob("cache_quota", "ATD_CACHE_QUOTA", None, _BYTES_FORM, parse_bytes),
-    Knob("log_format", "ATD_LOG_FORMAT", "text", "text or json", _log_format),
+    Knob("check_every_s", "ATD_CHECK_EVERY_S", 900, spelt.SECONDS_FORM, spelt.seconds),
+    Knob("fresh_within_s", "ATD_FRESH_WITHIN_S", None, "seconds, from 10 to 604800", spelt.seconds),
+    Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, spelt.URL_FORM, spelt.origin_url),
+    Knob("cache_quota", "ATD_CACHE_QUOTA", None, spelt.BYTES_FORM, spelt.parse_bytes),
+    Knob("log_format", "ATD_LOG_FORMAT", "text", "text or json", spelt.log_format),
     Knob(
         "mirrors",
         "ATD_MIRRORS",
         (),
         "a list of servers such as https://data.example.org (with commas in the environment)",
-        _origins,
+        spelt.origins,
     ),
-    Knob("public_listen", "ATD_PUBLIC_LISTEN", None, _ADDRESS_FORM, _host_port),
-    Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", _ADDRESS_FORM, _host_port),
+    Knob("public_listen", "ATD_PUBLIC_LISTEN", None, spelt.ADDRESS_FORM, spelt.host_port),
+    Knob("host_listen", "ATD_HOST_LISTEN", "127.0.0.1:2583", spelt.ADDRESS_FORM, spelt.host_port),
 )
 
 FOLDER_VARIABLES: Final = (
@@ -290,9 +206,11 @@ class Settings:
             BadSettings: it is no such address.
         """
         try:
-            listen = _host_port(address)
+            listen = spelt.host_port(address)
         except ValueError:
-            raise BadSettings(f"--public should be {_ADDRESS_FORM}, but is {address!a}") from None
+            raise BadSettings(
+                f"--public should be {spelt.ADDRESS_FORM}, but is {address!a}"
+            ) from None
         variables = {**self.variables, "ATD_PUBLIC_LISTEN": listen}
         origins = {**self.origins, "public_listen": "command line"}
         return replace(self, public_listen=listen, variables=variables, origins=origins)

@@ -29,7 +29,8 @@ SHARDS = [*SCHEMA, "atd.shards", "atd.manifest", "atd.files"]
 ASKING = [
     *BASE,
     "atd.protocol.syntax",
-    *(f"atd.{room}" for room in ("api", "settings", "refs", "launch", "connection")),
+    *(f"atd.{room}" for room in ("api", "settings", "setting_values")),
+    *(f"atd.{room}" for room in ("refs", "launch", "connection")),
 ]
 LIBRARY = [
     *SHARDS,
@@ -62,7 +63,8 @@ ARROWS: dict[str, list[str]] = {
     "atd.manifest": SHARDS,
     "atd.shards": SHARDS,
     "atd.bundles": [*RECORDS, "atd.bundles"],
-    "atd.settings": BASE,
+    "atd.setting_values": [],
+    "atd.settings": [*BASE, "atd.setting_values"],
     "atd.refs": [*BASE, "atd.protocol.syntax"],
     "atd.api": [*BASE, "atd"],
     "atd.launch": ASKING,
