@@ -124,7 +124,7 @@ def test_links_to_images_are_followed(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(BadSource, match="holds no images"):
+    with pytest.raises(BadSource, match="holds nothing that is known"):
         open_source(tmp_path)
 
 

@@ -131,7 +131,7 @@ DOORS: dict[str, list[str]] = {
     "webdataset": ["atd.dataset.webdataset_door"],
     "pyarrow": [
         "atd.shards.texts",
-        "atd.publishing.sources.parquet",
+        *(f"atd.publishing.sources.{m}" for m in ("arrow_rows", "arrow_file", "parquet")),
         *(f"atd.dataset.{door}" for door in ("arrow_columns", "arrow_door", "hf_door")),
         "atd.dataset.pandas_door",
     ],

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from atd.disk import storing
 from atd.errors import BadSource, LocalError, SchemaMismatch
-from atd.manifest import FILE_NAME, Manifest, ManifestShard
+from atd.manifest import FILE_NAME, Manifest, ManifestShard, hash_shard
 from atd.publishing.sources.opening import open_source
-from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, shown
+from atd.publishing.sources.source import Packed, Pair, Progress, Source, SplitSource, shown
 from atd.records import CutParameters, Layout
 from atd.schema.fields import Schema
 from atd.service import OnProgress
@@ -226,13 +226,19 @@ class _Told:
         self._done += 1
 
 
-def _copied(packed: Path, folder: Path, name: str | None) -> Manifest:
-    """The shards of a packed folder, copied as they are, with their cuts."""
-    manifest = Manifest.load(packed)
-    if packed.resolve() == folder.resolve():
-        raise LocalError(f"{shown(folder)} is packed already: give another folder to pack into")
+def _copied(packed: Packed, folder: Path, name: str | None) -> Manifest:
+    """Shards that exist already, copied as they are, with their cuts.
+
+    Raises:
+        DigestMismatch: a file is not what it was when the source was opened.
+    """
+    manifest = packed.manifest
+    for file in packed.files.values():
+        if file.parent.resolve() == folder.resolve():
+            raise LocalError(f"{shown(folder)} is packed already: give another folder to pack into")
     for shard in manifest.shards:
-        _copy(packed / shard.name, folder / shard.name)
+        _copy(packed.files[shard.name], folder / shard.name)
+        hash_shard(folder / shard.name, shard.digest, shard.size)
     return Manifest(
         manifest.schema, manifest.layout, manifest.cuts, manifest.splits, name or manifest.name
     )

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from atd.manifest import Manifest
 from atd.publishing.sources.source import Source
 from atd.records import CutParameters
 from atd.schema.evolve import Change, change
@@ -107,7 +106,7 @@ def estimate(source: Source, cuts: CutParameters) -> Estimate:
         SchemaMismatch: a sample does not fit the schema.
     """
     if source.packed is not None:
-        manifest = Manifest.load(source.packed)
+        manifest = source.packed.manifest
         return Estimate(len(manifest.shards), manifest.size)
     if source.count is None:
         return Estimate(None, None)

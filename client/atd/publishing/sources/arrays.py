@@ -1,4 +1,4 @@
-"""Arrays whose first dimension counts the samples: ``.npz`` files and dicts of arrays.
+"""Arrays whose first dimension counts the samples: files of arrays, and dicts of them.
 
 Belongs here: one field from each array, one sample from each row. A 1-d array of numbers or text
 gives scalars, one of more dimensions gives arrays of the rest of its shape. Arrays called
@@ -12,43 +12,91 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atd.errors import BadSource, LocalError
 from atd.protocol.syntax import quote
-from atd.publishing.sources import files
+from atd.publishing.sources import files, safetensors
+from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.source import Item, Source, SplitSource, shown
 from atd.schema.fields import Array, Bool, Field, Float, Int, Kind, Schema, String, Timestamp
 
 Arrays = Mapping[str, NDArray[Any]]
 
+SUFFIXES: Final = (".npz", ".npy", ".safetensors")
+_MAPPED: Final[Mapping[str, Literal["r"]]] = {".npy": "r"}
 _SUFFIXED: Final = re.compile(r"(.+)_(train|val|valid|validation|dev|test)")
 
 
-def open_npz(path: Path, default: str) -> Source:
-    """The arrays of an ``.npz`` file.
+def open_given(given: Given) -> Source:
+    """The arrays of a file, or of all in a folder.
+
+    ``.npz`` and ``.safetensors`` hold arrays by name, and several in a folder are its splits. A
+    ``.npy`` file holds one, called as the file is; in a folder each is a field.
 
     Raises:
-        BadSource: damaged, with arrays of objects, or of different lengths.
+        BadSource: damaged, with arrays of objects, or of different lengths; files of both sorts.
     """
+    tables = given.tables(SUFFIXES)
+    found = [path for paths in tables.values() for path in paths]
+    loose = [path for path in found if path.suffix.lower() == ".npy"]
+    if loose and len(loose) < len(found):
+        raise BadSource(
+            f"{shown(given.path)} holds .npy files and archives of arrays",
+            next_step="publish one sort of them",
+        )
+    origin, what = str(given.path), f"{found[0].suffix.lower()} file{'s'[: len(found) > 1]}"
+    if loose:
+        groups = {split: _loose(paths) for split, paths in tables.items()}
+        if len(groups) == 1:
+            ((split, arrays),) = groups.items()
+            return from_arrays(arrays, split, what, origin)
+        return from_groups(groups, what, origin)
+    for paths in tables.values():
+        if len(paths) > 1:
+            raise BadSource(
+                f"{shown(paths[0])} and {shown(paths[1])} would be one split",
+                next_step="publish one of them, or call them as their splits: train, test",
+            )
+    if len(tables) == 1:
+        return from_arrays(_load(found[0]), next(iter(tables)), what, origin)
+    return from_groups({split: _load(path) for split, (path,) in tables.items()}, what, origin)
+
+
+def _loose(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for path in paths:
+        if path.stem in arrays:
+            raise BadSource(f"{shown(path)}: another file is called {shown(path.stem)} too")
+        arrays[path.stem] = _load(path)[""]
+    return arrays
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in one file by name; of a ``.npy`` file under no name."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
+        if path.suffix.lower() == ".safetensors":
+            return safetensors.load(path)
+        found = np.load(path, mmap_mode=_MAPPED.get(path.suffix.lower()), allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return {"": found}
+        with found:
+            return {name: found[name] for name in found.files}
     except OSError as error:
         raise BadSource(f"cannot read {shown(path)}: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise BadSource(
-            f"{shown(path)} is not an .npz file of plain arrays: {quote(str(error))}",
-            next_step="write it with numpy.savez, from arrays of numbers or text",
+            f"{shown(path)} is not an {path.suffix} file of plain arrays: {quote(str(error))}",
+            next_step="write it anew, from arrays of numbers or text",
         ) from None
-    return from_arrays(arrays, default, ".npz file", str(path))
 
 
 def from_arrays(arrays: Arrays, default: str, what: str, origin: str) -> Source:
@@ -60,7 +108,11 @@ def from_arrays(arrays: Arrays, default: str, what: str, origin: str) -> Source:
     """
     if not arrays:
         raise BadSource(f"{shown(origin)} holds no arrays")
-    groups = _groups(arrays, default)
+    return from_groups(_groups(arrays, default), what, origin)
+
+
+def from_groups(groups: Mapping[str, Arrays], what: str, origin: str) -> Source:
+    """Samples from arrays by split, and there by field name."""
     splits: dict[str, SplitSource] = {}
     schemas: list[Schema] = []
     for split in files.in_order(iter(groups)):

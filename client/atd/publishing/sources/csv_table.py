@@ -18,7 +18,7 @@ import csv
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +26,9 @@ from typing import Any, Final
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.protocol.syntax import quote
 from atd.publishing.sources import text
+from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import is_key, row_key
-from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, shown
+from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, Tables, shown
 from atd.schema import limits
 from atd.schema.fields import Field, Kind, Schema, String
 
@@ -96,7 +97,12 @@ class Scan:
                 seen.add(cells[at])
 
 
-def open_tables(paths: Mapping[str, Sequence[Path]], progress: Progress) -> Source:
+def open_given(given: Given) -> Source:
+    """The rows of a CSV file, or of all in a folder; see `open_tables`."""
+    return open_tables(given.tables(SUFFIXES), given.progress)
+
+
+def open_tables(paths: Tables, progress: Progress) -> Source:
     """The rows of CSV files.
 
     Args:

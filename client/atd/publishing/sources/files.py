@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 
 from atd.errors import BadSource, InvalidSyntax
@@ -29,10 +29,14 @@ def is_split(name: str) -> bool:
     return name.lower() in SPLITS
 
 
-def split_of(path: Path, default: str) -> str:
-    """The split that a file's name says: ``test.csv``, ``test-00000-of-00004.parquet``."""
+def split_of(path: PurePath, default: str) -> str:
+    """The split that a file's name says, or else a folder of its path.
+
+    ``test.csv``, ``test-00000-of-00004.parquet``, ``test/part-3.jsonl``. Give a path relative to
+    the source: what lies above that says nothing.
+    """
     match = _SHARDED.fullmatch(path.stem)
-    for stem in (path.stem, match[1] if match else ""):
+    for stem in (path.stem, match[1] if match else "", *reversed(path.parts[:-1])):
         if is_split(stem):
             return stem.lower()
     return default

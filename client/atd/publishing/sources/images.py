@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from atd.errors import BadSource, LocalError, ShardError
 from atd.publishing.sources import files, metadata
+from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import path_key
 from atd.publishing.sources.source import Item, Progress, Source, SplitSource, refuse_all, shown
 from atd.schema.fields import Array, Field, Image, Label, Schema, String
@@ -64,24 +65,18 @@ class Survey:
         )
 
 
-def open_folder(folder: Path, default: str, strip: bool, progress: Progress) -> Source:
-    """The images below ``folder``.
-
-    Args:
-        default: the split of images that no folder assigns to one.
-        strip: take the metadata out of every image.
+def open_given(given: Given) -> Source:
+    """The images below a folder; `Given.split` is that of images that no folder assigns to one.
 
     Raises:
         BadSource: unreadable, corrupt or unclassed images, or none at all.
     """
-    pictures, others = _find(folder, default)
+    folder, strip = given.path, given.strip
+    pictures, others = _find(given)
     if not pictures:
-        raise BadSource(
-            f"{shown(folder)} holds no images",
-            next_step="give a folder of images by class, a CSV or Parquet file, or an .npz",
-        )
+        raise BadSource(f"{shown(folder)} holds no images")
     labels = sorted({picture.label for picture in pictures if picture.label is not None})
-    survey = _survey(folder, pictures, strip, progress)
+    survey = _survey(folder, pictures, strip, given.progress)
     refuse_all(survey.bad, "images cannot be published", "repair or remove them, then run it again")
     splits = {
         split: _split(folder, [one for one in pictures if one.split == split], strip)
@@ -98,9 +93,9 @@ def open_folder(folder: Path, default: str, strip: bool, progress: Progress) -> 
     )
 
 
-def _find(folder: Path, default: str) -> tuple[list[Picture], list[PurePosixPath]]:
-    """The images below ``folder`` with their places, and the files that are none."""
-    found = list(files.walk(folder))
+def _find(given: Given) -> tuple[list[Picture], list[PurePosixPath]]:
+    """The images below a folder with their places, and the files that are none."""
+    found, default = given.found, given.split
     pictures = [_place(path, default) for path in found if path.suffix.lower() in SUFFIXES]
     classed = any(picture.label is not None for picture in pictures)
     homeless = [shown(one.path) for one in pictures if classed and one.label is None]

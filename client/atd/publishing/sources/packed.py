@@ -7,24 +7,22 @@ they are published, byte by byte.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 from atd.errors import BadSource
 from atd.manifest import Manifest
-from atd.publishing.sources.source import Pair, Source, SplitSource, shown
+from atd.publishing.sources.given import Given
+from atd.publishing.sources.source import Packed, Pair, Source, SplitSource, shown
 from atd.schema.fields import Schema
 
-MANIFEST: Final = "atd.json"
 
-
-def open_packed(folder: Path) -> Source:
-    """The shards in ``folder``, as its ``atd.json`` lists them.
+def open_given(given: Given) -> Source:
+    """The shards in a folder, as its ``atd.json`` lists them.
 
     Raises:
         AtdError: the manifest cannot be read; see `atd.manifest.Manifest`.
         BadSource: a shard that it lists is not there, or has another size.
     """
+    folder = given.path
     manifest = Manifest.load(folder)
     for split, shards in manifest.splits.items():
         for shard in shards:
@@ -42,17 +40,18 @@ def open_packed(folder: Path) -> Source:
         origin=str(folder),
         schema=manifest.schema,
         splits={
-            split: SplitSource(_nothing_to_pack, count=sum(shard.samples for shard in shards))
+            split: SplitSource(nothing_to_pack, count=sum(shard.samples for shard in shards))
             for split, shards in manifest.splits.items()
         },
         travels=("the shards as they are",),
         inferred=False,
-        packed=folder,
+        packed=Packed(manifest, {one.name: folder / one.name for one in manifest.shards}),
     )
 
 
-def _nothing_to_pack(schema: Schema) -> Iterator[Pair]:
+def nothing_to_pack(schema: Schema) -> Iterator[Pair]:
+    """The samples of a split that is packed already: not to be had."""
     raise BadSource(
-        "the shards of this folder are packed already",
+        "these shards are packed already",
         next_step="publish the folder, or load it with atd.load",
     )

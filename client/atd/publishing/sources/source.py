@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import BadSource
+from atd.manifest import Manifest
 from atd.protocol.syntax import quote
 from atd.schema.evolve import settle
 from atd.schema.fields import Schema
@@ -25,6 +26,9 @@ Pair = tuple[str, Any]
 
 Item = tuple[str, Callable[[], Any]]
 """The key of a sample and what loads it."""
+
+Tables = Mapping[str, Sequence[Path]]
+"""The files of each split, in order."""
 
 Progress = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and how much there is where that is known."""
@@ -58,6 +62,14 @@ class SplitSource:
 
 
 @dataclass(frozen=True)
+class Packed:
+    """Shards that exist already: what they hold, and the file of each by its name there."""
+
+    manifest: Manifest
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
 class Source:
     """Samples to publish, with what was learned while opening them.
 
@@ -71,7 +83,8 @@ class Source:
         inferred: whether ``schema`` was inferred, and so may follow that of the last release.
         once: the samples can be read once only (a generator).
         looked_at: the metadata of every image were looked at, and taken out if that was asked for.
-        packed: the folder of shards that this already is; there is nothing to pack then.
+        packed: the shards that this already is; there is nothing to pack then.
+        skipped: what was left out because it cannot be published: one line each, with the file.
     """
 
     what: str
@@ -83,7 +96,8 @@ class Source:
     inferred: bool = True
     once: bool = False
     looked_at: bool = False
-    packed: Path | None = None
+    packed: Packed | None = None
+    skipped: tuple[str, ...] = ()
 
     @property
     def count(self) -> int | None:
@@ -121,3 +135,17 @@ def refuse_all(found: Sequence[str], what: str, next_step: str) -> None:
     more = f"; and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
     listed = "; ".join(found[:MAX_LISTED])
     raise BadSource(f"{len(found)} {what}: {listed}{more}", next_step=next_step)
+
+
+def settle_bad(found: Sequence[str], what: str, next_step: str, *, skip: bool) -> tuple[str, ...]:
+    """What to do about files that cannot be published: refuse all, or leave them out.
+
+    Returns:
+        ``found``, where ``skip``: for `Source.skipped`.
+
+    Raises:
+        BadSource: there are some, and ``skip`` is not set.
+    """
+    if not skip:
+        refuse_all(found, what, f"{next_step}; or leave them out with --skip-bad")
+    return tuple(found)

@@ -1,0 +1,102 @@
+"""What a reader of this package is given: a path, its files, and how to take them.
+
+Belongs here: `Given`, and nothing about any format. The files below a folder are listed once, by
+whichever asks first; a pattern (``shards/*.tar``) is a folder of which only some files count.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from atd.errors import BadSource
+from atd.publishing.sources import files
+from atd.publishing.sources.source import Progress, Tables, shown
+
+_MAGIC: Final = frozenset("*?[")
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """Progress that nobody asked for."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A path to read samples from.
+
+    Args:
+        path: a file or a folder; of a pattern, the folder that all its files are below.
+        split: the split of samples that do not say theirs.
+        strip: take the metadata out of every image.
+        skip_bad: leave out files that cannot be published, and name them, instead of refusing all.
+        progress: told how far the first pass over the data is.
+        chosen: the files of a pattern; None where every file counts.
+    """
+
+    path: Path
+    split: str = "train"
+    strip: bool = False
+    skip_bad: bool = False
+    progress: Progress = silent
+    chosen: tuple[Path, ...] | None = None
+
+    @classmethod
+    def of(cls, text: str, split: str, strip: bool, skip_bad: bool, progress: Progress) -> Given:
+        """What ``text``, a path or a pattern, leads to.
+
+        Raises:
+            BadSource: there is nothing.
+        """
+        path = Path(text)
+        if path.exists() or not _MAGIC.intersection(text):
+            return cls(path, split, strip, skip_bad, progress)
+        found = sorted(Path(one) for one in glob.glob(text, recursive=True))
+        chosen = tuple(one for one in found if one.is_file())
+        if not chosen:
+            raise BadSource(f"no file is called as {shown(text)} says")
+        top = Path(os.path.commonpath([one.parent for one in chosen]))
+        return cls(top, split, strip, skip_bad, progress, chosen)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether there may be several files."""
+        return self.path.is_dir()
+
+    @cached_property
+    def found(self) -> tuple[PurePosixPath, ...]:
+        """Every file, relative to the folder; of a file, its own name.
+
+        Raises:
+            BadSource: a folder that cannot be read, a link that leads in a circle or nowhere.
+        """
+        if self.chosen is not None:
+            return tuple(PurePosixPath(one.relative_to(self.path)) for one in self.chosen)
+        if not self.is_folder:
+            return (PurePosixPath(self.path.name),)
+        return tuple(files.walk(self.path))
+
+    def at(self, relative: PurePosixPath) -> Path:
+        """Where one of `found` is."""
+        return self.path / relative if self.is_folder else self.path
+
+    def ending(self, suffixes: Collection[str]) -> list[PurePosixPath]:
+        """Those of `found` whose names end in one of ``suffixes``, in any case."""
+        ends = tuple(suffixes)
+        return [one for one in self.found if one.name.lower().endswith(ends)]
+
+    def tables(self, suffixes: Collection[str]) -> Tables:
+        """The files that end in one of ``suffixes``, by split: that of their names or folders.
+
+        A single file is of the split that was asked for, whatever it is called.
+        """
+        if not self.is_folder:
+            return {self.split: [self.path]}
+        splits: dict[str, list[Path]] = {}
+        for one in self.ending(suffixes):
+            splits.setdefault(files.split_of(one, self.split), []).append(self.at(one))
+        return {name: splits[name] for name in files.in_order(iter(splits))}
