@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,6 +87,25 @@ async def test_another_writer_need_not_wait_for_the_end(
         done.set()
         other.join()
     assert any(0 < count < MANY for count in seen), "it wrote between two pieces"
+
+
+async def test_whoever_gives_up_waits_for_one_piece_and_may_begin_again(
+    reader: Reader, alice: Account
+) -> None:
+    fill(alice, count=4 * MANY)
+    task = asyncio.ensure_future(reader.resolver.publisher(alice.did))
+    while not indexed(reader, alice):
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    left = indexed(reader, alice)
+    assert 0 < len(left) < 4 * MANY
+    known = reader.catalog.publisher(alice.did)
+    assert known is not None
+    assert known.complete_rev is None
+    await reader.resolver.publisher(alice.did)
+    assert indexed(reader, alice) == truth(alice)
 
 
 async def test_an_older_repository_changes_nothing_by_any_piece(

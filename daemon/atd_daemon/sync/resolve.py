@@ -19,6 +19,7 @@ be on its way in, which takes as long as it takes.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
@@ -311,17 +312,20 @@ class Resolver:
             repo = proven.what
             if not self._check_commit(proven, repo.commit, floor, allow_previous_key):
                 return Indexed(proven.identity, repo.commit, None)
-            changes = await to_the_end(asyncio.to_thread(self._snapshot, repo))
+            halt = threading.Event()
+            work = asyncio.to_thread(self._snapshot, repo, halt)
+            changes = await to_the_end(work, give_up=halt.set)
         except AtdError as error:
             await asyncio.to_thread(self._note, identity.did, None, error)
             raise
         return Indexed(proven.identity, repo.commit, changes)
 
-    def _snapshot(self, repo: VerifiedRepo) -> Changes:
+    def _snapshot(self, repo: VerifiedRepo, halt: threading.Event) -> Changes:
         """Make the index equal to a repository.
 
         A large one goes in by pieces that nobody has to wait for long, each record with its proof;
-        what is gone, and that this is all, is written with the last piece.
+        what is gone, and that this is all, is written with the last piece. Nobody waits for the
+        answer any more when ``halt`` is set.
         """
         flaws: list[Flaw] = []
 
@@ -344,6 +348,8 @@ class Resolver:
         while len(piece := list(islice(records, _PIECE))) == _PIECE:
             new, other = self._catalog.put_all(piece, now=self._clock())
             created, updated = created + new, updated + other
+            if halt.is_set():
+                raise Unreachable(f"reading the repository of {repo.commit.did} was given up")
         rest = chain(piece, records)
         last = self._catalog.publisher_snapshot(repo, rest, flaws, now=self._clock())
         return Changes(created + last.created, updated + last.updated, last.deleted)

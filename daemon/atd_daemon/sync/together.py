@@ -13,16 +13,21 @@ AT_ONCE: Final = 6
 """How many requests one question of a user may have under way."""
 
 
-async def to_the_end(job: Awaitable[A]) -> A:
+async def to_the_end(job: Awaitable[A], give_up: Callable[[], object] | None = None) -> A:
     """The result of ``job``, which goes on to its end even if whoever waits for it is cancelled.
 
     For work in a thread that writes: nobody can stop it, so whoever gives it up waits until it is
     over, and knows then what is written.
+
+    Args:
+        give_up: called when the one who waits is cancelled, so that ``job`` may end early.
     """
     future = asyncio.ensure_future(job)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        if give_up is not None:
+            give_up()
         await asyncio.wait([future])
         if not future.cancelled():
             future.exception()  # retrieved: nobody is left to hear it
