@@ -173,6 +173,15 @@ async def a_host_that_does_not_answer_for_a_while(stage: Stage, account: Account
 
 
 @step
+async def a_host_that_is_silent(stage: Stage, account: Account) -> None:
+    """It takes the connection and never answers: it is tried again later."""
+    host = account.pds.url.removeprefix("https://")
+    stage.world.lie(hang(), host=host, path="subscribeRepos", times=1)
+    account.pds.firehose.disconnect()
+    stage.liar.write(account)
+
+
+@step
 async def a_flood_about_strangers(stage: Stage, account: Account) -> None:
     for number in range(300):
         did = f"did:plc:{number:024d}".replace("0", "a").replace("1", "b").replace("8", "c")
