@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzz import protocol, shards
+from fuzz import events, protocol, shards
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -40,6 +40,9 @@ TARGETS: dict[str, Target] = {
     "mst": Target(protocol.mst, protocol.mst_seeds),
     "commit": Target(protocol.commit, protocol.commit_seeds),
     "proof": Target(protocol.proof, protocol.proof_seeds),
+    "message": Target(events.message, events.message_seeds),
+    "undo": Target(events.undo, events.undo_seeds),
+    "stream": Target(events.stream, events.stream_seeds),
     "identity": Target(protocol.identity, protocol.identity_seeds),
     "lexicon": Target(protocol.lexicon, protocol.lexicon_seeds),
     "record": Target(protocol.record, protocol.record_seeds),
