@@ -116,8 +116,8 @@ def test_a_publisher_who_is_none(town: Town, actor: str) -> None:
 
 
 def test_a_word_alone_is_a_folder_or_lacks_its_handle(town: Town) -> None:
-    result = town.bob.run("preview", "plants")
-    result.refused(BadSource, "plants is no folder of shards here", advice="@HANDLE/plants")
+    result = town.bob.run("preview", "shrubs")
+    result.refused(BadSource, "shrubs is no folder of shards here", advice="@HANDLE/shrubs")
 
 
 @pytest.mark.parametrize("name", ["", "Plants", "a/b", "é\t"])
@@ -173,7 +173,7 @@ def test_a_command_line_that_does_not_parse(town: Town, words: list[str]) -> Non
 
 
 def test_debug_shows_the_traceback_as_well(town: Town) -> None:
-    result = town.bob.run("--debug", "show", "nonsense")
+    result = town.bob.run("--debug", "show", "@nonsense")
     assert result.code == InvalidSyntax.exit_code
     assert result.err.startswith("Traceback (most recent call last):")
     assert result.message in result.err.split("Traceback")[1]
