@@ -44,7 +44,7 @@ _SHOW = examples(
     "atd show @alice.example.com/flowers@1.0.0",
     "atd show did:plc:ewvi7nxzyoun6zhxrhs64oiz/flowers --json",
     "atd show @alice.example.com/flowers --history   # what changed, when, by which commit",
-    "atd show flowers                                # by name alone, if only one is known here",
+    "atd show flowers                                # if only one of that name is known",
 )
 _PREVIEW = examples(
     "atd preview @alice.example.com/flowers",

@@ -39,7 +39,7 @@ _LS = examples("atd cache ls", "atd cache ls --files --json")
 _PRUNE = examples(
     "atd cache prune                  # down to the quota, and damaged files away",
     "atd cache prune --to 20GB        # down to 20 GB, the longest unused first",
-    "atd cache prune --to 0 --dry-run # what would go",
+    "atd cache prune --to 0 --dry-run  # what would go",
     after="Pinned shards, and those that a program is reading, always stay.",
 )
 _VERIFY = examples(
@@ -120,7 +120,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Let go of the shards that were not used for the longest, and of damaged files."""
+    """Let go of the longest unused shards, and of damaged files."""
     question: dict[str, Any] = {"dryRun": dry_run}
     if to is not None:
         question["size"] = to
@@ -140,7 +140,7 @@ def verify(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Hash every shard in the store; set damaged ones aside and fetch them anew."""
+    """Hash every shard in the store, and fetch damaged ones anew."""
     steps: list[Mapping[str, Any]] = []
     with progress_line("checking", quiet=json) as show:
 
@@ -184,7 +184,9 @@ def _say_damaged(step: Mapping[str, Any]) -> None:
 
 @app.command("pin", epilog=_PIN)
 def pin(target: TargetArgument, json: JsonOption = False) -> None:
-    """Keep the shards of a release whatever the quota, those that come later too.
+    """Keep the shards of a release, whatever the quota.
+
+    Those that come later too.
 
     Without @VERSION, of the latest. It fetches nothing: atd pull does.
     """

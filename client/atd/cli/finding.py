@@ -68,8 +68,12 @@ def search(
     since: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Changed then or later: 2026-01, 7d …")
     ] = None,
-    min_samples: Annotated[int | None, typer.Option(min=0, metavar="N")] = None,
-    max_samples: Annotated[int | None, typer.Option(min=0, metavar="N")] = None,
+    min_samples: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Samples of the latest release.")
+    ] = None,
+    max_samples: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The same, at most.")
+    ] = None,
     min_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 10GB.")] = None,
     max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 500MB.")] = None,
     sort: Annotated[
@@ -87,9 +91,10 @@ def search(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Search names, titles, descriptions, tags, tasks, fields, licences, publishers.
+    """Search names, titles, tags, fields, licences, publishers.
 
-    All words must be found, among what the daemon knows: what you listed, loaded or follow.
+    Descriptions and tasks too. All words must be found, among what the daemon knows: what you
+    listed, loaded or follow.
     """
     filters: dict[str, Param] = {
         "licenses": license,

@@ -46,7 +46,7 @@ def lock(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Pin data sets to exact content, in a file to keep beside a program.
+    """Pin data sets to exact content, in a file beside a program.
 
     Names are added to the file, or replaced in it; the others stay as they are.
     """
