@@ -329,6 +329,17 @@ def test_facets_count_what_was_found(gallery):
     assert [one.value for one in facets.tasks] == ["image-classification"]
 
 
+def test_facets_of_more_than_are_counted_do_not_pass_for_all(shelf):
+    alice = shelf.author()
+    count = search_module.FACETED + 50  # fewer than are looked at for a page
+    alice.account.put_many(
+        (records.DATASET, f"set-{number}", alice.card(f"set-{number}")) for number in range(count)
+    )
+    shelf.snapshot(alice)
+    facets = shelf.catalog.search("set", facets=True).facets
+    assert (facets.counted, facets.complete) == (search_module.FACETED, False)
+
+
 def test_pages_with_a_comparison_follow_each_other(shelf):
     alice = shelf.author()
     for number in range(20):

@@ -128,6 +128,7 @@ def page(db: sqlite3.Connection, question: Question, sort: Sort, limit: int) -> 
 def facets(db: sqlite3.Connection, question: Question) -> Facets:
     """How the newest `FACETED` matches are distributed."""
     ids, end = _candidates(db, question)
+    complete = end is None and len(ids) <= FACETED
     ids = ids[:FACETED]
     rows = db.execute(
         "SELECT d.license, d.tags, d.tasks, d.modalities, coalesce(d.publisher, d.did)"
@@ -156,7 +157,7 @@ def facets(db: sqlite3.Connection, question: Question) -> Facets:
         )[:MAX_FACET_VALUES]
         for name, counter in counts.items()
     }
-    return Facets(len(ids), end is None, **most)
+    return Facets(len(ids), complete, **most)
 
 
 # --- pages ----------------------------------------------------------------------------------------
