@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,7 +170,7 @@ def publish(
         opened = opened.following(_previous_schema(begun))
         if begun["first"]:
             _agree(name, yes, confirm, lambda: _plan(name, opened, asked, license, begun))
-        pack(opened, begun["staging"], _cuts(begun), progress, name=name)
+        pack(_served(opened, store), begun["staging"], _cuts(begun), progress, name=name)
     words = {
         "title": title,
         "description": description,
@@ -272,6 +272,13 @@ def _place(store: str) -> str:
     if store == PDS or "://" in store:
         return store
     return str(Path(store).expanduser().absolute())
+
+
+def _served(source: Source, store: str | os.PathLike[str] | None) -> Source:
+    """``source`` for ``store``: shards that are served already go by the names that they have."""
+    if source.packed is None or not str(store).startswith(("http://", "https://")):
+        return source
+    return replace(source, packed=source.packed.served())
 
 
 def _cuts(begun: Mapping[str, Any]) -> CutParameters:

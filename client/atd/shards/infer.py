@@ -93,8 +93,8 @@ class _Fields:
         ), places
 
 
-def infer_shards(paths: Sequence[Path]) -> Inferred:
-    """What the shards at ``paths`` are.
+def infer_shards(paths: Sequence[Path], samples: int = SAMPLES_PER_SHARD) -> Inferred:
+    """What the shards at ``paths`` are, by ``samples`` of each.
 
     Raises:
         ShardError: one is no shard, or they hold nothing.
@@ -109,7 +109,7 @@ def infer_shards(paths: Sequence[Path]) -> Inferred:
         index = MemberIndex.of(view, path.name)
         counts.append(len(index))
         packed = packed and index.suffixes == (PACKED,)
-        for members in _spread(index, view):
+        for members in _spread(index, view, samples):
             try:
                 found.add(_packed(members[PACKED]) if packed else _members(members))
             except (Unfit, IndexError, struct.error) as error:
@@ -124,9 +124,11 @@ def infer_shards(paths: Sequence[Path]) -> Inferred:
     return Inferred(schema, layout, tuple(counts))
 
 
-def _spread(index: MemberIndex, view: memoryview) -> Iterator[dict[str, memoryview]]:
+def _spread(
+    index: MemberIndex, view: memoryview, samples: int
+) -> Iterator[dict[str, memoryview]]:
     """The members of samples spread over a shard, by suffix."""
-    step = max(1, len(index) // SAMPLES_PER_SHARD)
+    step = max(1, len(index) // samples)
     for sample in range(0, len(index), step):
         members = range(int(index.first[sample]), int(index.first[sample + 1]))
         yield {

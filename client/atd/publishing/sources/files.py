@@ -32,11 +32,13 @@ def is_split(name: str) -> bool:
 def split_of(path: PurePath, default: str) -> str:
     """The split that a file's name says, or else a folder of its path.
 
-    ``test.csv``, ``test-00000-of-00004.parquet``, ``test/part-3.jsonl``. Give a path relative to
+    ``test.csv``, ``test-00000-of-00004.parquet``, ``cifar-test-0003.tar``,
+    ``test/part-3.jsonl``. Give a path relative to
     the source: what lies above that says nothing.
     """
     match = _SHARDED.fullmatch(path.stem)
-    for stem in (path.stem, match[1] if match else "", *reversed(path.parts[:-1])):
+    numbered = [match[1], re.split(r"[-_.]", match[1])[-1]] if match else []
+    for stem in (path.stem, *numbered, *reversed(path.parts[:-1])):
         if is_split(stem):
             return stem.lower()
     return default

@@ -60,6 +60,8 @@ def open_source(
         source = _with_schema(source, wanted)
     if source.looked_at or not carries_images(source):
         return source
+    if source.packed is not None and not strip_metadata:
+        return source  # nothing is left to be done about them
     return (
         stripped(source) if strip_metadata else replace(source, travels=(*source.travels, _AS_IS))
     )
@@ -76,6 +78,8 @@ def _open_path(path: str, split: str, strip: bool, skip_bad: bool, progress: Pro
 
 def _with_schema(source: Source, schema: Schema) -> Source:
     """``source`` with the user's schema in place of the inferred one."""
+    if source.packed is not None and source.packed.refitted is not None:
+        return replace(source, schema=schema, packed=source.packed.refitted(schema), inferred=False)
     if source.packed is not None:
         if source.schema.shape_digest() != schema.shape_digest():
             raise SchemaMismatch(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from atd.errors import BadSource
+from atd.errors import BadSource, LocalError
 from atd.manifest import Manifest
 from atd.protocol.syntax import quote
 from atd.schema.evolve import settle
@@ -63,10 +63,39 @@ class SplitSource:
 
 @dataclass(frozen=True)
 class Packed:
-    """Shards that exist already: what they hold, and the file of each by its name there."""
+    """Shards that exist already.
+
+    Args:
+        manifest: what they hold.
+        files: the file of each, by the name that the manifest gives it.
+        refitted: the same shards read by another schema, for those that bring none of their own.
+    """
 
     manifest: Manifest
     files: Mapping[str, Path]
+    refitted: Callable[[Schema], Packed] | None = None
+
+    def served(self) -> Packed:
+        """The same shards under the names of their files, for where they are served already.
+
+        Raises:
+            BadSource: two files are called alike, or one as no address can end.
+        """
+        names = {name: path.name for name, path in self.files.items()}
+        try:
+            manifest = replace(
+                self.manifest,
+                splits={
+                    split: tuple(replace(one, name=names[one.name]) for one in shards)
+                    for split, shards in self.manifest.splits.items()
+                },
+            )
+        except LocalError as error:
+            raise BadSource(
+                f"these shards cannot be told apart where they are served: {error.message}",
+                next_step="give each file a plain name of its own, or publish to another store",
+            ) from error
+        return replace(self, manifest=manifest, files={names[n]: p for n, p in self.files.items()})
 
 
 @dataclass(frozen=True)

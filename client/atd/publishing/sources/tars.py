@@ -1,0 +1,285 @@
+"""WebDataset shards, published as they are: no byte of them is packed again.
+
+Belongs here: tar files as shards of a release, and the schema of what they hold, by the suffixes of
+their members (`atd.shards.infer`), over every sample. Splits go by the names of the files
+(``train-000000.tar``) or of their folders. ``.cls`` members that hold names become a label.
+
+Rules. Every sample is read once by the schema before anything is published, and every picture
+decoded. What is wrong is said of each file: no tar archive, a key whose members do not follow each
+other or that comes twice, a member that comes twice, keys with dots (which webdataset cuts at the
+first), a member that is not what the others of its suffix are. A key is in one shard of a split.
+
+The shards go by names made of their content, as ours do (decision 0005); where they are served
+already, `Packed.served` gives them back the names of their files.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from atd.errors import AtdError, BadSource, LocalError, SchemaMismatch, ShardError
+from atd.files import hash_file
+from atd.manifest import Manifest, ManifestShard
+from atd.publishing.sources import files
+from atd.publishing.sources.given import Given
+from atd.publishing.sources.packed import nothing_to_pack
+from atd.publishing.sources.source import (
+    Packed,
+    Progress,
+    Source,
+    SplitSource,
+    Tables,
+    settle_bad,
+    shown,
+)
+from atd.records import CutParameters, Layout
+from atd.schema.fields import Image, Int, Label, Schema
+from atd.schema.limits import MAX_CLASSES
+from atd.shards import media
+from atd.shards.index import MemberIndex
+from atd.shards.infer import Inferred, infer_shards
+from atd.shards.reader import ShardFile
+
+_EVERY: Final = 2**62
+"""Samples of a shard that are looked at: all."""
+
+_DOTTED: Final = 32
+"""Suffixes with dots in one archive; with more of them it is the keys that have dots."""
+
+_WHAT: Final = "archives cannot be published as they are"
+_NEXT: Final = "write them again with webdataset.ShardWriter, or publish the files from a folder"
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """One file that was found to be a shard."""
+
+    path: Path
+    split: str
+    count: int
+    suffixes: frozenset[str]
+
+
+def open_given(given: Given) -> Source:
+    """The shards in a tar file, in a folder of them, or that a pattern matches.
+
+    Raises:
+        BadSource: some are no shards of this data set; names each.
+    """
+    bad: list[str] = []
+    archives = list(_archives(given.tables((".tar",)), given.progress, bad))
+    skipped = settle_bad(bad, _WHAT, _NEXT, skip=given.skip_bad)
+    if not archives:
+        raise BadSource(f"{shown(given.path)} holds no archive that can be published")
+    found = _infer(archives)
+    schema = _labelled(found, archives)
+    misfits = _misfits(archives, schema, found.layout, given.progress)
+    skipped += settle_bad([*misfits.values()], _WHAT, _NEXT, skip=given.skip_bad)
+    kept = [one for one in archives if one.path not in misfits]
+    if not kept:
+        raise BadSource(f"{shown(given.path)} holds no archive that can be published")
+    packed = replace(
+        _packed(kept, schema, found.layout), refitted=partial(_refitted, kept, found.layout)
+    )
+    return Source(
+        what="WebDataset shards",
+        origin=str(given.path),
+        schema=schema,
+        splits={
+            split: SplitSource(nothing_to_pack, count=sum(one.samples for one in shards))
+            for split, shards in packed.manifest.splits.items()
+        },
+        travels=("the shards as they are, with all that their members carry",),
+        warnings=tuple(_warnings(kept, found.layout)),
+        packed=packed,
+        skipped=skipped,
+    )
+
+
+# ------------------------------------------------------------------ the archives
+
+
+def _archives(paths: Tables, progress: Progress, bad: list[str]) -> Iterator[_Archive]:
+    """The files that are shards; what is wrong with the others goes into ``bad``."""
+    total, done = sum(map(len, paths.values())), 0
+    for split, found in paths.items():
+        seen: dict[str, Path] = {}
+        for path in found:
+            progress("checking archives", done, total)
+            done += 1
+            try:
+                yield _archive(path, split, seen)
+            except (ShardError, BadSource) as error:
+                bad.append(f"{shown(path)} ({error.message})")
+
+
+def _archive(path: Path, split: str, seen: dict[str, Path]) -> _Archive:
+    index = _index(path)
+    if not len(index):
+        raise BadSource("it holds no samples")
+    dotted = sorted(suffix for suffix in index.suffixes if "." in suffix)
+    if len(dotted) > _DOTTED or any(one.partition(".")[0].isdigit() for one in dotted):
+        raise BadSource(
+            f"its keys have dots: {shown(index.keys[0])}.{shown(dotted[0])} is sample "
+            f"{shown(index.keys[0])} to all readers"
+        )
+    twice = next((key for key in index.keys if key in seen), None)
+    if twice is not None:
+        raise BadSource(f"its sample {shown(twice)} is in {shown(seen[twice].name)} too")
+    infer_shards([path], _EVERY)
+    seen.update(dict.fromkeys(index.keys, path))
+    return _Archive(path, split, len(index), frozenset(index.suffixes))
+
+
+def _index(path: Path) -> MemberIndex:
+    with _mapped(path) as view:
+        return MemberIndex.of(view, path.name)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, 2):
+                raise BadSource("it is empty")
+            # The index copies what it needs, but numpy may hold views until they are collected.
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise BadSource(f"it cannot be read: {error.strerror}") from None
+    yield memoryview(whole)
+
+
+# ------------------------------------------------------------------ the schema
+
+
+def _infer(archives: Sequence[_Archive]) -> Inferred:
+    try:
+        return infer_shards([one.path for one in archives], _EVERY)
+    except ShardError as error:
+        raise BadSource(error.message, next_step=_NEXT) from None
+
+
+def _labelled(found: Inferred, archives: Sequence[_Archive]) -> Schema:
+    """The inferred schema, with names of classes in ``.cls`` members as a label."""
+    fields = []
+    for field in found.schema:
+        suffix = found.layout.members[field.name]
+        names = None
+        if found.layout.kind == "members" and isinstance(field.kind, Int):
+            names = _names(archives, suffix)
+        try:
+            fields.append(replace(field, kind=Label(names)) if names else field)
+        except LocalError:
+            fields.append(field)  # no names of classes: the samples that do not fit are told
+    return Schema(tuple(fields))
+
+
+def _names(archives: Sequence[_Archive], suffix: str) -> list[str] | None:
+    """The distinct texts in members called so; None where they are numbers, or no names."""
+    names: set[str] = set()
+    for archive in archives:
+        with _mapped(archive.path) as view:
+            index = MemberIndex.of(view, archive.path.name)
+            if suffix not in index.suffixes:
+                continue
+            number = index.suffixes.index(suffix)
+            for at in (index.suffix == number).nonzero()[0].tolist():
+                begin, size = int(index.offsets[at]), int(index.sizes[at])
+                names.add(bytes(view[begin : begin + min(size, 4096)]).decode("utf-8", "replace"))
+                if len(names) > MAX_CLASSES:
+                    return None
+    stripped = {name.strip() for name in names}
+    if all(name.lstrip("+-").isdecimal() for name in stripped):
+        return None
+    return sorted(stripped) if all(stripped) else None
+
+
+def _misfits(
+    archives: Sequence[_Archive], schema: Schema, layout: Layout, progress: Progress
+) -> dict[Path, str]:
+    """Every archive with a sample that does not fit, and which."""
+    found: dict[Path, str] = {}
+    total, done = sum(one.count for one in archives), 0
+    pictures = [one.name for one in schema if isinstance(one.kind, Image)]
+    for archive in archives:
+        progress("checking samples", done, total)
+        done += archive.count
+        try:
+            for sample in ShardFile(archive.path, schema, layout):
+                for name in pictures:
+                    if isinstance(value := sample.get(name), media.Image):
+                        value.decode()
+        except AtdError as error:
+            found[archive.path] = f"{shown(archive.path)} ({error.message})"
+    return found
+
+
+def _refitted(archives: Sequence[_Archive], layout: Layout, schema: Schema) -> Packed:
+    """The same shards read by the publisher's own schema.
+
+    Raises:
+        SchemaMismatch: it has fields that no member holds, or samples do not fit it.
+    """
+    missing = [name for name in schema.names if name not in layout.members]
+    if missing:
+        raise SchemaMismatch(
+            f"no member holds {', '.join(missing)}; there are: {', '.join(layout.members)}",
+            next_step="call the fields as the suffixes of the members are",
+        )
+    places = Layout(layout.kind, {name: layout.members[name] for name in schema.names})
+    misfits = _misfits(archives, schema, places, lambda what, done, total: None)
+    if misfits:
+        more = f"; and {len(misfits) - 1} more archives" if len(misfits) > 1 else ""
+        raise SchemaMismatch(f"{next(iter(misfits.values()))}{more}")
+    return _packed(archives, schema, places)
+
+
+# ------------------------------------------------------------------ the manifest
+
+
+def _packed(archives: Sequence[_Archive], schema: Schema, layout: Layout) -> Packed:
+    splits: dict[str, list[ManifestShard]] = {}
+    paths: dict[str, Path] = {}
+    for archive in archives:
+        shard = _shard(archive)
+        if shard.name in paths:
+            raise BadSource(f"{shown(archive.path)} and {shown(paths[shard.name])} are the same")
+        splits.setdefault(archive.split, []).append(shard)
+        paths[shard.name] = archive.path
+    defaults = CutParameters()
+    largest = max(one.size for shards in splits.values() for one in shards)
+    most = max(one.samples for shards in splits.values() for one in shards)
+    cuts = CutParameters(
+        order="keep",
+        max_bytes=max(defaults.max_bytes, largest),
+        max_samples=max(defaults.max_samples, most),
+    )
+    ordered: Mapping[str, tuple[ManifestShard, ...]] = {
+        name: tuple(splits[name]) for name in files.in_order(iter(splits))
+    }
+    return Packed(Manifest(schema, layout, cuts, ordered), paths)
+
+
+def _shard(archive: _Archive) -> ManifestShard:
+    with archive.path.open("rb") as file:
+        digest, size = hash_file(file.fileno())
+    name = f"{archive.split}-{digest.digest.hex()[:16]}.tar"
+    return ManifestShard(name, digest, size, archive.count)
+
+
+def _warnings(archives: Sequence[_Archive], layout: Layout) -> Iterator[str]:
+    dotted = sorted(place for place in layout.members.values() if "." in place)
+    if layout.kind == "members" and dotted:
+        yield f"a name is cut at its first dot: {', '.join(dotted)} are suffixes, not parts of keys"
+    lacking = [one for one in archives if one.suffixes != archives[0].suffixes]
+    if lacking:
+        yield (
+            f"{len(lacking)} of {len(archives)} archives have other members than "
+            f"{shown(archives[0].path.name)}, such as {shown(lacking[0].path.name)}"
+        )
