@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import aiohttp
 import pytest
 
@@ -195,6 +198,26 @@ async def test_a_shard_that_came_later_is_served_and_a_damaged_one_never(
     file.chmod(0o600)
     file.write_bytes(b"wrong" * 100)
     assert (await group.get(path))[0] == 404
+
+
+async def test_nothing_enters_the_index_for_a_stranger(
+    group: Group, world: World, flowers: Published
+) -> None:
+    """Not even that somebody asked, or that an old memory of a handle were new."""
+    world.pass_time(1_000_000)
+    with contextlib.closing(
+        sqlite3.connect(group.services.config.state_dir / "index.sqlite")
+    ) as db:
+        before = list(db.iterdump())
+        for path in (
+            "network.atd.catalog.searchDatasets?q=meadow",
+            "network.atd.catalog.getDataset?ref=@alice.test/flowers",
+            "network.atd.catalog.getProof?ref=@alice.test/flowers",
+            "network.atd.catalog.getRelease?ref=@alice.test/trees",
+            f"network.atd.store.getShard?digest={next(iter(flowers.shards))}",
+        ):
+            await group.get(X + path)
+        assert list(db.iterdump()) == before
 
 
 async def test_nothing_is_ever_fetched_for_a_stranger(

@@ -136,7 +136,7 @@ class Bundler:
 
     async def _evidence(self, did: Did, refresh: bool) -> tuple[Evidence, list[dict[str, Value]]]:
         """What shows whose key it is, and the operations that this names."""
-        identity = await self._resolver.identity(did)
+        identity = await self._directory.resolve(did)
         known = await self._directory.key_evidence(did, refresh=refresh)
         handle = self._handle(identity)
         at = _moment(known.at_s)
