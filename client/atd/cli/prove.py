@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,14 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from atd.bundles.report import report
+import atd
 from atd.cli import advice, finding, output
 from atd.cli.bar import asking
 from atd.cli.options import JsonOption, PreviousKeyOption
 from atd.cli.words import examples
 from atd.errors import InvalidSyntax
-from atd.proofs import check_proof
-from atd.proofs import prove as ask_for_proof
 
 _PROVE = examples(
     "atd prove @alice.example.com/flowers -o flowers.proof",
@@ -61,11 +60,11 @@ def prove(
         ref = finding.settled(ref)
         known = nullcontext() if ref.startswith("at://") else advice.about(ref)
         with known, asking(ref, quiet=json):
-            data = ask_for_proof(ref, file)
-        said = report(check_proof(data))
+            data = atd.prove(ref, file)
+        said = _report(atd.check_proof(data))
     else:
         assert check is not None
-        said = report(check_proof(check, allow_previous_key=allow_previous_key))
+        said = _report(atd.check_proof(check, allow_previous_key=allow_previous_key))
     if json:
         output.emit({**said, "file": str(file or check)})
     elif file is not None:
@@ -74,6 +73,12 @@ def prove(
     else:
         for line in _lines(said):
             output.say(output.clean(line).rstrip())
+
+
+def _report(checked: Any) -> dict[str, Any]:
+    """The report of a bundle. Its room has cryptography, which no other command needs to load."""
+    said: dict[str, Any] = importlib.import_module("atd.bundles.report").report(checked)
+    return said
 
 
 def _lines(said: dict[str, Any]) -> Iterator[str]:
