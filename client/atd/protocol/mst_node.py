@@ -75,10 +75,6 @@ def height(key: str | bytes) -> int:
     return 256 - int.from_bytes(sha256(data).digest()).bit_length() >> 1
 
 
-# The digests of height h lie from _LOWEST[h] to just below _LOWEST[h - 1]: comparing is faster.
-_LOWEST: Final = (*((1 << 254 - 2 * level).to_bytes(32) for level in range(128)), bytes(32))
-
-
 def is_key(key: bytes) -> bool:
     """Whether ``key`` is a well-formed ``collection/record-key``."""
     return len(key) <= MAX_KEY_BYTES and _KEY.fullmatch(key) is not None
@@ -175,9 +171,9 @@ def _check_form(block: bytes, keys: list[bytes], rests: list[bytes]) -> None:
 def _common_height(block: bytes, keys: list[bytes]) -> int:
     """The height that all ``keys`` have."""
     digests = [sha256(key).digest() for key in keys]
-    level = 256 - int.from_bytes(digests[0]).bit_length() >> 1
-    low, high = _LOWEST[level], _LOWEST[level - 1] if level else b"\xff" * 33
-    if False in [low <= digest < high for digest in digests]:
+    lowest, highest = int.from_bytes(min(digests)), int.from_bytes(max(digests))
+    level = 256 - highest.bit_length() >> 1
+    if level != 256 - lowest.bit_length() >> 1:
         heights = sorted({height(key) for key in keys})
         refuse(block, f"keys of different heights {heights}, such as {quote(keys[0])}")
     return level
