@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atd.errors import AccountInactive, AtdError, Unreachable
+from atd.errors import AccountInactive, AtdError, StorageFault, Unreachable
 from atd.protocol.cbor import RAW, Cid
 from atd.protocol.proof import prove_repo, verify_record
 from atd.protocol.syntax import Nsid
 from atd_daemon.network.pds import PdsReader
-from world import Account, World, html, json_field, status, truncated
+from world import Account, Answer, Call, World, html, json_field, status, truncated
+from world.wire import json_answer
 
 NOTE = Nsid("com.example.note")
 
@@ -74,6 +76,98 @@ async def test_a_blob_is_streamed(pds: PdsReader, alice: Account) -> None:
     assert (reply.status, Cid.of(data, RAW)) == (200, cid)
     async with pds.blob(alice.identity, Cid.of(b"other", RAW)) as reply:
         assert reply.status == 400
+
+
+# --- whom a host serves ---------------------------------------------------------------------------
+
+PDS = "https://pds1.example.com"
+RELAY = "https://relay.example.com"
+
+
+async def test_whom_a_host_serves_is_listed_page_by_page(pds: PdsReader, world: World) -> None:
+    people = [world.account(f"user{number}.test") for number in range(5)]
+    people[2].status = "deactivated"
+    world.pds("pds1").page = 2
+    found, cursor = [], None
+    while True:
+        page = await pds.list_repos(PDS, cursor)
+        found += page.rows
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert [row.did for row in found] == sorted(person.did for person in people)
+    away = next(row for row in found if row.did == people[2].did)
+    assert (away.active, away.status) == (False, "deactivated")
+    assert all(row.active and row.rev for row in found if row is not away)
+
+
+async def test_which_collections_a_repository_has_is_told(pds: PdsReader, alice: Account) -> None:
+    alice.put(NOTE, "a", {"text": "hello"})
+    assert await pds.describe_repo(PDS, alice.did) == (NOTE,)
+    alice.status = "takendown"
+    with pytest.raises(AccountInactive, match="taken down"):
+        await pds.describe_repo(PDS, alice.did)
+
+
+async def test_a_relay_lists_publishers_by_collection(pds: PdsReader, world: World) -> None:
+    did = world.account().did
+
+    async def answer(call: Call) -> Answer:
+        assert call.params["collection"] == NOTE
+        more = {} if "cursor" in call.params else {"cursor": "next"}
+        return json_answer({"repos": [{"did": did}], **more})
+
+    world.route("relay.example.com", "/xrpc/com.atproto.sync.listReposByCollection", answer)
+    first = await pds.list_repos_by_collection(RELAY, NOTE)
+    assert (first.rows, first.cursor) == ((did,), "next")
+    assert (await pds.list_repos_by_collection(RELAY, NOTE, "next")).cursor is None
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        status(404, "MethodNotImplemented"),
+        html(),
+        json_field("repos", None),
+        json_field("repos", [{"did": "nonsense"}]),
+        json_field("repos", [{"did": "did:plc:a", "active": "yes"}]),
+        json_field("repos", [{"did": "did:plc:a", "rev": 7}]),
+        json_field("repos", ["x"]),
+        json_field("repos", [{"did": "did:plc:a"}] * 1001),
+        json_field("cursor", 7),
+        json_field("cursor", "x" * 2000),
+    ],
+)
+async def test_a_list_that_is_none_is_no_hint(pds: PdsReader, world: World, lie: Any) -> None:
+    world.account()
+    world.lie(lie, path="listRepos")
+    with pytest.raises(Unreachable):
+        await pds.list_repos(PDS)
+
+
+async def test_a_list_that_stands_still_ends(pds: PdsReader, world: World) -> None:
+    world.account()
+    world.lie(json_field("cursor", "again"), path="listRepos")
+    assert (await pds.list_repos(PDS)).cursor == "again"
+    assert (await pds.list_repos(PDS, "again")).cursor is None
+
+
+@pytest.mark.parametrize("found", [None, "x", ["no nsid"], [7]])
+async def test_collections_that_are_none_are_no_hint(
+    pds: PdsReader, alice: Account, world: World, found: object
+) -> None:
+    world.lie(json_field("collections", found), path="describeRepo")
+    with pytest.raises(Unreachable):
+        await pds.describe_repo(PDS, alice.did)
+
+
+async def test_a_repository_without_a_place_to_keep_it_says_so(
+    world: World, alice: Account, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    pds = PdsReader(world.fetcher, world.config(tmp_path))
+    with pytest.raises(StorageFault, match="cannot keep a repository"):
+        await pds.repo(alice.identity)
 
 
 async def test_a_server_describes_itself(pds: PdsReader, world: World) -> None:

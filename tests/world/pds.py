@@ -49,6 +49,7 @@ class Pds:
         self.accounts: dict[Did, Account] = {}
         self.site = Site()
         self.firehose = Firehose(world)
+        self.page = 1000
         self._access: dict[str, Did] = {}
         self._refresh: dict[str, Did] = {}
         self._expired: set[str] = set()
@@ -160,7 +161,8 @@ class Pds:
         return json_answer({"did": account.did, "active": False, "status": account.status})
 
     def _list_repos(self, call: Call) -> Answer:
-        limit, cursor = int(call.params.get("limit", "500")), call.params.get("cursor", "")
+        limit = min(int(call.params.get("limit", "500")), self.page)
+        cursor = call.params.get("cursor", "")
         dids = sorted(did for did in self.accounts if did > cursor)
         reply: dict[str, Any] = {"repos": [_hosted(self.accounts[did]) for did in dids[:limit]]}
         if len(dids) > limit:
