@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from atd.protocol.frames import (
     MAX_BLOCKS_BYTES,
     MAX_FRAME_BYTES,
     MAX_OPERATIONS,
+    MAX_TEXT,
+    MAX_VALUES,
     AccountMessage,
     CommitMessage,
     ErrorMessage,
@@ -165,6 +168,46 @@ def test_every_limit_is_kept() -> None:
     large = {**COMMIT, "blocks": bytes(MAX_BLOCKS_BYTES + 1)}
     assert refused(frame("#commit", large)).reason == Reject.TOO_LARGE
     assert refused(bytes(MAX_FRAME_BYTES + 1)).reason == Reject.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        b"\x9a\x00\x4a\x00\x00" + b"\x80" * 0x4A0000,
+        b"\x9a\x00\x4a\x00\x00" + b"\x80" * 0x49FFFF + b"\xfb" + bytes(8),
+        b"\x9f" + b"\x80" * 0x4A0000 + b"\xff",
+        b"\x99\x03\xe8" + (b"\x99\x03\xe8" + b"\x80" * 1000) * 1000,
+        b"\xba\x00\x10\x00\x00" + b"".join(b"\x63" + n.to_bytes(3) for n in range(0x100000)),
+    ],
+    ids=["one list", "then a float", "without a length", "lists of lists", "a map"],
+)
+def test_millions_of_little_values_are_refused_before_they_are_made(values: bytes) -> None:
+    data = encode({"op": 1, "t": "#commit"}) + b"\xa1cops" + values
+    assert len(data) < MAX_FRAME_BYTES
+    tracemalloc.start()
+    try:
+        assert refused(data).reason == Reject.BAD_FRAME
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_may_have_so_many_values_and_no_more() -> None:
+    # an account's map, its five fields and their keys, and the list with its key
+    most = MAX_VALUES - (1 + 2 * len(ACCOUNT) + 2)
+    assert isinstance(read_frame(frame("#account", {**ACCOUNT, "z": [0] * most})), AccountMessage)
+    error = refused(frame("#account", {**ACCOUNT, "z": [0] * (most + 1)}))
+    assert error.reason == Reject.BAD_FRAME
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("#commit", "time"), ("#identity", "handle"), ("#account", "status"), ("#sync", "time")],
+)
+def test_texts_that_are_kept_for_a_while_have_an_end(kind: str, name: str) -> None:
+    read_frame(frame(kind, {**BODIES[kind], name: "x" * MAX_TEXT}))
+    error = refused(frame(kind, {**BODIES[kind], name: "x" * (MAX_TEXT + 1)}))
+    assert error.reason == Reject.BAD_FRAME
 
 
 @pytest.mark.parametrize(

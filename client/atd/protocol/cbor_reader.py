@@ -11,12 +11,44 @@ from atd.errors import InvalidSyntax, ProofError
 from atd.protocol.cid import Cid
 from atd.protocol.syntax import quote
 
-__all__ = ["INT_MAX", "INT_MIN", "Reader", "Value"]
+__all__ = ["INT_MAX", "INT_MIN", "Reader", "Value", "check_count"]
 
 Value: TypeAlias = "bool | int | str | bytes | list[Value] | dict[str, Value] | Cid | None"
 
 INT_MIN: Final = -(1 << 63)
 INT_MAX: Final = (1 << 63) - 1
+
+
+def check_count(data: bytes, start: int, most: int) -> None:
+    """Refuse an item that holds too much, before anything is made of it.
+
+    A value may take one byte in ``data`` and sixty in memory. What is malformed in another way than
+    by its lengths passes: reading it says what is wrong, after no more than ``most`` values.
+
+    Args:
+        start: where the item begins.
+        most: how many values, and keys of maps, it may have, itself among them.
+
+    Raises:
+        ProofError: it has more, or a length that no canonical item has.
+    """
+    at, waiting, seen, end = start, 1, 0, len(data)
+    while waiting and at < end:
+        major, number = data[at] >> 5, data[at] & 31
+        at += 1
+        if number > 27:
+            raise ProofError(f"not canonical DAG-CBOR at byte {at}: indefinite or reserved length")
+        if number >= 24:
+            size = 1 << number - 24
+            number = int.from_bytes(data[at : at + size])
+            at += size
+        waiting, seen = waiting - 1, seen + 1
+        if major in (2, 3):
+            at += number
+        elif 4 <= major <= 6:
+            waiting += (number, 2 * number, 1)[major - 4]
+        if seen + waiting > most:
+            raise ProofError(f"more than {most} values")
 
 
 class Reader:

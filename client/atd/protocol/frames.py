@@ -20,7 +20,7 @@ from typing import Final, NoReturn, TypeAlias
 
 from atd.errors import FrameRefused, InvalidSyntax, ProofError
 from atd.protocol.cbor import MAX_DEPTH, Cid, Value, decode, encode
-from atd.protocol.cbor_reader import Reader
+from atd.protocol.cbor_reader import Reader, check_count
 from atd.protocol.mst_node import is_key
 from atd.protocol.rejects import Reject
 from atd.protocol.syntax import Did, Tid, quote
@@ -30,6 +30,8 @@ __all__ = [
     "MAX_FRAME_BYTES",
     "MAX_OPERATIONS",
     "MAX_RECORD_BYTES",
+    "MAX_TEXT",
+    "MAX_VALUES",
     "AccountMessage",
     "CommitMessage",
     "ErrorMessage",
@@ -46,6 +48,10 @@ MAX_FRAME_BYTES: Final = 5_000_000
 MAX_BLOCKS_BYTES: Final = 2_000_000
 MAX_RECORD_BYTES: Final = 1_000_000
 MAX_OPERATIONS: Final = 200
+MAX_VALUES: Final = 10_000
+"""Values and keys of a body; 200 operations have some 2,400."""
+MAX_TEXT: Final = 2048
+"""Characters of a text such as a handle or a time, which may be kept for a while."""
 
 _MAX_HEADER_BYTES: Final = 1024
 _COMMIT_HEADER: Final[Value] = {"op": 1, "t": "#commit"}
@@ -171,6 +177,8 @@ def read_frame(frame: bytes) -> Message:
         else:
             reader = Reader(frame[:_MAX_HEADER_BYTES], 4)
             header, start = reader.item(4), reader.at
+        if len(frame) > MAX_VALUES:  # or it cannot have so many
+            check_count(frame, start, MAX_VALUES)
         body = decode(frame[start:], max_depth=MAX_DEPTH)
     except ProofError as error:
         raise FrameRefused(f"a frame: {error}", reason=Reject.BAD_FRAME) from None
@@ -250,6 +258,8 @@ class _Fields:
         value = self.body.get(name)
         if not isinstance(value, str):
             self.refuse(f"the {name} {quote(value)}, which is no text")
+        if len(value) > MAX_TEXT:
+            self.refuse(f"a {name} of {len(value)} characters, at most {MAX_TEXT} are read")
         return value
 
     def text_or_none(self, name: str) -> str | None:

@@ -23,6 +23,9 @@ MAX_HELD: Final = 500
 MAX_HELD_BYTES: Final = 16 * 1024 * 1024
 MAX_ALL_HELD_BYTES: Final = 128 * 1024 * 1024
 """Of the events of one repository that wait for its resync, and of those of all repositories."""
+_EVENT_BYTES: Final = 1000
+_OP_BYTES: Final = 500
+"""What an event, and an operation of it, take beside blocks and paths."""
 
 SETTLED: Final = frozenset(
     {State.SYNCHRONIZED, State.INACTIVE, State.UNREACHABLE, State.FAILED},
@@ -53,7 +56,9 @@ class Held:
     @property
     def size(self) -> int:
         """About what it takes in memory."""
-        return len(self.message.blocks) + 1000
+        message = self.message
+        ops = message.ops if isinstance(message, CommitMessage) else ()
+        return len(message.blocks) + sum(len(op.path) + _OP_BYTES for op in ops) + _EVENT_BYTES
 
 
 @dataclass(slots=True, eq=False)
