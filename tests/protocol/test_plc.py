@@ -9,7 +9,7 @@ import pytest
 
 from atd.errors import IdentityMismatch
 from atd.protocol.cbor import Cid, encode
-from atd.protocol.plc import MAX_ROTATION_KEYS, is_plc, signing_keys
+from atd.protocol.plc import MAX_ROTATION_KEYS, is_plc, signing_keys, verify_operations
 from atd.protocol.syntax import Did
 from world import Account, World
 from world.account import key_for
@@ -182,6 +182,28 @@ def test_operations_that_make_no_sense_are_refused(alice: Account, changes: dict
     entry["operation"] |= changes
     with pytest.raises(IdentityMismatch):
         signing_keys(alice.did, [entry])
+
+
+@pytest.mark.parametrize("lacking", [{"handle"}, {"service"}, {"handle", "service"}])
+def test_an_old_first_operation_that_lacks_a_field_is_no_defect(lacking: set[str]) -> None:
+    """Whoever makes up a DID makes up its operations; the hash and the signature are right."""
+    key = key_for("forger")
+    named = key.public.to_did_key()
+    whole = {
+        "type": "create",
+        "signingKey": named,
+        "recoveryKey": named,
+        "handle": "alice.test",
+        "service": "https://pds.test",
+        "prev": None,
+    }
+    operation = sign({name: whole[name] for name in whole.keys() - lacking}, key)
+    history = verify_operations(_did_of(operation), [operation])
+    if "service" in lacking:
+        with pytest.raises(IdentityMismatch):
+            _ = history.identity
+    else:
+        assert history.identity.claimed == ()
 
 
 def test_what_a_plc_did_looks_like() -> None:

@@ -65,7 +65,7 @@ class Operation:
         """The DID document that it stands for, as far as `Identity` reads one."""
         body = self.body
         if body["type"] == "create":
-            handle, service = str(body["handle"]), str(body["service"])
+            handle, service = str(body.get("handle", "")), str(body.get("service", ""))
             endpoint = service if service.startswith(("http://", "https://")) else ""
             body = {
                 "alsoKnownAs": [f"at://{handle.removeprefix('at://')}"],
