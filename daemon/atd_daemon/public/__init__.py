@@ -9,8 +9,8 @@
     app       the routes, and what all answers have in common
 
 Rules. Nothing is fetched on a stranger's behalf: no part that could is handed to this room, and
-every request runs with the network switched off besides. Nothing enters the index. Only data sets of
-publishers who are *followed* are served, because only of those are deletions and takedowns noticed
-within minutes; whether one is still listed is looked up with every request. What a client gets
-proves itself: records come with their proofs, shards by their digests.
+every request runs with the network switched off besides. Nothing enters the index. Only data sets
+of publishers who are *followed* are served, because only of those are deletions and takedowns
+noticed within minutes; whether one is still listed is looked up with every request. What a client
+gets proves itself: records come with their proofs, shards by their digests.
 """

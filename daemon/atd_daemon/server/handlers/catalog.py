@@ -2,7 +2,8 @@
 
 Fresh enough. A publisher's head is asked for anew with every question, except where the caller said
 that the index will do (``refresh`` is false) and it was proved less than `FRESH_S` ago, or its
-publisher is followed and nothing of it is missing. With the network switched off the index answers, and says when it was true.
+publisher is followed and nothing of it is missing. With the network switched off the index answers,
+and says when it was true.
 """
 
 from __future__ import annotations
