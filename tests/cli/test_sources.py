@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import atd
 from atd.errors import BadSource, InvalidSyntax, SchemaMismatch, StorageFault
 from cli.conftest import MakePerson, Town
 from cli.stage import Person, write
@@ -202,3 +203,42 @@ def test_packing_starts_no_daemon(somebody: MakePerson, tmp_path: Path) -> None:
     made = person.run("pack", str(source), "-o", str(tmp_path / "out"), "--json").done().json
     assert (made["shards"], made["samples"]) == (1, 2)
     assert not person.home.exists()
+
+
+# ------------------------------------------------------------------ what PATH may be
+
+
+def test_lines_on_stdin(anybody: Person, tmp_path: Path) -> None:
+    made = anybody.run(
+        "pack", "-", "-o", str(tmp_path / "out"), "--json", stdin='{"n": 1}\n{"n": 2}\n'
+    )
+    assert made.done().json["samples"] == 2
+    bad = anybody.run("pack", "-", "-o", str(tmp_path / "bad"), stdin='{"n": 1}\nhello\n')
+    bad.refused(BadSource, "stdin, line 2: expected JSON")
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_function_of_ones_own_runs_and_says_so(anybody: Person, tmp_path: Path) -> None:
+    write(tmp_path / "rows.py", b"def samples():\n    yield from ({'n': n} for n in range(3))\n")
+    made = anybody.run("pack", "rows:samples", "-o", "out", "--json", cwd=tmp_path).done()
+    assert made.json["samples"] == 3
+    assert "rows:samples: running your own code" in made.err
+    lost = anybody.run("pack", "rows:nothing", "-o", "none", cwd=tmp_path)
+    lost.refused(InvalidSyntax, "rows:nothing", advice="MODULE:FUNCTION")
+
+
+def test_a_path_in_a_program_never_becomes_code(tmp_path: Path) -> None:
+    with pytest.raises(BadSource, match="rows:samples does not exist"):
+        atd.pack("rows:samples", tmp_path / "out")
+
+
+def test_bad_files_are_left_out_where_that_is_asked_for(anybody: Person, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "red" / "0.png", picture())
+    write(tmp_path / "in" / "red" / "näh.png", b"no picture")
+    refused = anybody.run("pack", str(tmp_path / "in"), "-o", str(tmp_path / "out"))
+    refused.refused(BadSource, "red/näh.png", advice="--skip-bad")
+    arguments = ("pack", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--skip-bad")
+    said = anybody.run(*arguments).done()
+    assert "left out: red/näh.png" in said.err
+    (line,) = anybody.run(*arguments, "--json").done().json["skipped"]
+    assert line.startswith("red/näh.png (")

@@ -95,7 +95,7 @@ def test_at_most_twenty_are_named(tmp_path: Path) -> None:
 def test_an_image_beside_class_folders_is_no_guess(tmp_path: Path) -> None:
     pictures.put(tmp_path / "rose" / "1.png")
     pictures.put(tmp_path / "cover.png")
-    with pytest.raises(BadSource, match=r"beside the class folders: cover\.png"):
+    with pytest.raises(BadSource, match=r"cover\.png \(it lies beside the class folders"):
         open_source(tmp_path)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -21,6 +23,8 @@ from atd.errors import InvalidSyntax, NeedsConsent, RecordAbsent
 from atd.names import check_name, check_split, check_url, check_version
 from atd.refs import parse_authority
 
+_OWN_CODE: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
 
 class Order(StrEnum):
     """In which order samples go into shards."""
@@ -30,11 +34,11 @@ class Order(StrEnum):
 
 
 SourceArgument = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="PATH",
-        help="A folder of images by class, a CSV, TSV or Parquet file, an .npz, or a packed "
-        "folder.",
+        help="A file, a folder or a pattern of them; - for JSON Lines on stdin; MODULE:FUNCTION "
+        "for your own code.",
     ),
 ]
 SchemaOption = Annotated[
@@ -47,6 +51,9 @@ SplitNameOption = Annotated[
 ]
 StripOption = Annotated[
     bool, typer.Option("--strip-metadata", help="Take EXIF (places, cameras) out of images.")
+]
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out files that cannot be published; names each.")
 ]
 ShardSizeOption = Annotated[
     int | None,
@@ -61,6 +68,7 @@ _PUBLISH = examples(
     "atd publish ./flowers --name flowers --license CC-BY-4.0",
     "atd publish ./flowers --name flowers --dry-run      # only show what would happen",
     "atd publish table.csv --name table --title 'My table' --tag weather --tag hourly",
+    "atd publish './shards/train-*.tar' --name flowers   # WebDataset, as it is",
     "atd publish ./flowers --name flowers --store s3://bucket/data",
     after="Interrupted? The same command again goes on where it was.",
 )
@@ -118,6 +126,7 @@ def publish(
     shard_size: ShardSizeOption = None,
     order: OrderOption = None,
     strip_metadata: StripOption = False,
+    skip_bad: SkipBadOption = False,
     yes: YesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be published; write nothing.")
@@ -143,10 +152,12 @@ def publish(
         "shard_size": shard_size,
         "order": order and order.value,
         "strip_metadata": strip_metadata,
+        "skip_bad": skip_bad,
     }
+    source = _source(path)
     with progress_line("uploading", quiet=json) as show:
         if dry_run:
-            plan = publishing.plan(path, on_progress=show, **same)
+            plan = publishing.plan(source, on_progress=show, **same)
             show.clear()
             output.emit(plan.to_json()) if json else print_plan(plan)
             return
@@ -157,7 +168,7 @@ def publish(
             return yes or _ask(plan)
 
         release = publishing.publish(
-            path,
+            source,
             title=title,
             description=description,
             tags=tag or (),
@@ -188,15 +199,24 @@ def pack(
     shard_size: ShardSizeOption = None,
     order: Annotated[Order, _order] = Order.HASH,
     strip_metadata: StripOption = False,
+    skip_bad: SkipBadOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write shards to a folder, without publishing.
 
     DIR gets the shards and an atd.json: atd.load("DIR") reads it, and so does atd publish.
     """
+    source = _source(path)
+    skipped: list[str] = []
     with progress_line(quiet=json) as show:
+
+        def told(event: Mapping[str, Any]) -> None:
+            if "step" in event:
+                skipped.append(event["step"]["detail"])
+            show(event)
+
         made = publishing.pack_folder(
-            path,
+            source,
             out,
             name=name,
             split=check_split(split),
@@ -204,7 +224,8 @@ def pack(
             shard_size=shard_size,
             order=order.value,
             strip_metadata=strip_metadata,
-            on_progress=show,
+            skip_bad=skip_bad,
+            on_progress=told,
         )
     if json:
         output.emit(
@@ -217,6 +238,7 @@ def pack(
                     name: sum(shard.samples for shard in shards)
                     for name, shards in made.splits.items()
                 },
+                **({"skipped": skipped} if skip_bad else {}),
             }
         )
         return
@@ -290,22 +312,37 @@ def _check(
 
 
 def _class(reference: str | None) -> Any:
-    """The class that ``module:Class`` names: the user's own code, from the user's own command."""
-    if reference is None:
-        return None
+    """The class that ``module:Class`` names."""
+    return None if reference is None else _own(reference, "MODULE:CLASS", "Flower")
+
+
+def _source(path: str) -> Any:
+    """What PATH says: itself, or what the user's function gives where it is MODULE:FUNCTION.
+
+    Only here, never in the library: a path that a program was given must not become code.
+    """
+    if not _OWN_CODE.fullmatch(path) or Path(path).exists():
+        return path
+    output.note(f"{path}: running your own code, from this folder")
+    return _own(path, "MODULE:FUNCTION", "samples", call=True)
+
+
+def _own(reference: str, form: str, example: str, *, call: bool = False) -> Any:
+    """What ``module:name`` leads to, called if so asked: the user's own code."""
     module, colon, name = reference.partition(":")
     if not colon or not module or not name:
         raise InvalidSyntax(
-            f"expected MODULE:CLASS, got {reference!a}",
-            next_step="name a class in a file of this folder: flowers:Flower is in flowers.py",
+            f"expected {form}, got {reference!a}",
+            next_step=f"flowers:{example} is {example} in flowers.py of this folder",
         )
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the user's own module does when it is imported
+        found = getattr(importlib.import_module(module), name)
+        return found() if call and callable(found) else found
+    except Exception as error:  # whatever the user's own module does
         raise InvalidSyntax(
             f"cannot load {reference!a}: {type(error).__name__}: {error}",
-            next_step="name a class that Python can import from this folder",
+            next_step=f"give {form} that Python can import from this folder",
         ) from error
 
 

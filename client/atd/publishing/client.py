@@ -116,6 +116,7 @@ def publish(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
+    skip_bad: bool = False,
     yes: bool = True,
     confirm: Confirm | None = None,
     on_progress: OnProgress | None = None,
@@ -147,6 +148,7 @@ def publish(
         shard_size: bytes of a shard to aim at.
         order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
         strip_metadata: take EXIF and its like out of images.
+        skip_bad: leave out files that cannot be published; ``warnings`` of the answer name each.
         yes: agree to a first publication of this name.
         confirm: asked about it instead, with the plan.
         on_progress: called with the daemon's events: ``{"progress": …}`` and ``{"step": …}``.
@@ -160,7 +162,7 @@ def publish(
         Conflict, TooLarge, RateLimited, Unreachable, …: as they say.
     """
     progress = telling(on_progress)
-    opened = _open(source, name, schema, split, strip_metadata, progress)
+    opened = _open(source, name, schema, split, strip_metadata, skip_bad, progress)
     daemon = connection or Connection()
     asked = _asked(name, to, store, base_url, version, shard_size, order)
     begun = daemon.call(
@@ -185,7 +187,8 @@ def publish(
         "notes": notes,
     }
     given = {key: value for key, value in commit.items() if value is not None}
-    return PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))
+    release = PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))
+    return replace(release, warnings=(*opened.left_out, *release.warnings))
 
 
 def plan(
@@ -202,6 +205,7 @@ def plan(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
+    skip_bad: bool = False,
     on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> Plan:
@@ -213,7 +217,7 @@ def plan(
     Raises:
         BadSource, SchemaMismatch: the data cannot be published as it is.
     """
-    opened = _open(source, name, schema, split, strip_metadata, telling(on_progress))
+    opened = _open(source, name, schema, split, strip_metadata, skip_bad, telling(on_progress))
     asked = _asked(name, to, store, base_url, version, shard_size, order)
     try:
         begun = (connection or Connection()).call(api.BEGIN, input={**asked, "dryRun": True})
@@ -233,6 +237,7 @@ def _open(
     schema: type[Any] | Schema | None,
     split: str,
     strip_metadata: bool,
+    skip_bad: bool,
     progress: Progress | None,
 ) -> Source:
     check_name(name)
@@ -240,6 +245,7 @@ def _open(
         source,
         schema=schema,
         strip_metadata=strip_metadata,
+        skip_bad=skip_bad,
         split=split,
         progress=progress,
     )
@@ -318,7 +324,7 @@ def _plan(
         store=asked.get("store", PDS),
         license=license,
         travels=source.travels,
-        warnings=(*source.warnings, *warnings),
+        warnings=(*source.warnings, *source.left_out, *warnings),
         account={key: begun[key] for key in ("did", "handle", "pds") if key in begun},
         first=begun.get("first"),
         previous=begun.get("previous"),

@@ -28,6 +28,9 @@ from atd.shards import cut
 from atd.shards.layout import default_layout
 from atd.shards.writer import ShardInfo
 
+LEFT_OUT: Final = "left out"
+"""The step that tells of a file that was left out."""
+
 _EVERY: Final = 100
 _OURS: Final = (".tar", ".tmp")
 
@@ -75,6 +78,7 @@ def pack_folder(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
+    skip_bad: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Write samples as shards into ``folder`` without publishing them; `atd.load` reads it.
@@ -95,15 +99,25 @@ def pack_folder(
         order: ``"hash"`` (an edit changes one shard; so where it is None) or ``"keep"`` (the order
             of the source).
         strip_metadata: take EXIF and its like out of images.
-        on_progress: called with events ``{"progress": …}``, as `atd.publish` calls it.
+        skip_bad: leave out files that cannot be published, and tell of each as a step.
+        on_progress: called with events ``{"progress": …}`` and ``{"step": …}``, as `atd.publish`
+            calls it.
 
     Raises:
         BadSource, SchemaMismatch, TooLarge, StorageFault: as `pack`.
     """
     progress = telling(on_progress)
     opened = open_source(
-        source, schema=schema, strip_metadata=strip_metadata, split=split, progress=progress
+        source,
+        schema=schema,
+        strip_metadata=strip_metadata,
+        skip_bad=skip_bad,
+        split=split,
+        progress=progress,
     )
+    if on_progress is not None:
+        for line in opened.skipped:
+            on_progress({"step": {"name": LEFT_OUT, "detail": line}})
     cuts = CutParameters(order=order or "hash")
     if shard_size is not None:
         largest = max(shard_size, cuts.max_bytes)

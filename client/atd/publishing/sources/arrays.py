@@ -95,7 +95,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise BadSource(
             f"{shown(path)} is not an {path.suffix} file of plain arrays: {quote(str(error))}",
-            next_step="write it anew, from arrays of numbers or text",
+            next_step="write it with numpy.savez or numpy.save, from arrays of numbers or text",
         ) from None
 
 

@@ -62,6 +62,7 @@ _ARROW: Final = (".arrow", ".feather", ".ipc")
 KINDS: Final = (
     Kind("a folder of shards (atd.json)", "packed", markers=("atd.json",)),
     Kind("a folder of images by class", "images", members=_IMAGES),
+    Kind("a folder of sounds by class", "sounds", members=_SOUNDS),
     Kind("WebDataset shards (.tar)", "tars", (".tar",)),
     Kind("CSV (.csv, .tsv)", "csv_table", (".csv", ".tsv")),
     Kind("JSON Lines (.jsonl, .ndjson)", "json_lines", (".jsonl", ".ndjson")),

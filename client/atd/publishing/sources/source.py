@@ -135,6 +135,11 @@ class Source:
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was left out, in words: a line for each file."""
+        return tuple(f"left out: {one}" for one in self.skipped)
+
     def following(self, previous: Schema | None) -> Source:
         """This source with an inferred schema kept as near to the last release's as the data allow.
 

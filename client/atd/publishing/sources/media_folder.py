@@ -1,0 +1,235 @@
+"""A folder of media files by class: ``flowers/rose/1.jpg``, ``flowers/train/rose/1.jpg``.
+
+Belongs here: which file is what. Folders at the top that are called as splits are
+(`atd.publishing.sources.files.SPLITS`) make splits; the next folder is the class, deeper ones only
+part of the key; a folder of files without classes gives samples without a label. A table beside the
+files (`atd.publishing.sources.folder_table`) wins over the names of folders: then samples have its
+columns, and no label. The file itself is untouched, unless the medium prepares it.
+
+Rules. Every file is looked into once before anything is published, and all that fail are named in
+one error. Files of another sort are left out, and counted in a warning. A file beside class folders
+has no class, and one that the table does not list has no columns: that is an error, not a guess.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Protocol
+
+from atd.errors import BadSource, LocalError, ShardError
+from atd.publishing.sources import files, folder_table
+from atd.publishing.sources.folder_table import Notes
+from atd.publishing.sources.given import Given
+from atd.publishing.sources.keys import path_key
+from atd.publishing.sources.source import Item, Source, SplitSource, settle_bad, shown
+from atd.schema.fields import Array, Field, Kind, Label, Schema, String
+from atd.schema.limits import MAX_CLASSES
+
+MAX_FILE: Final = 1024**3
+"""Bytes of one file, at most."""
+
+Row = Mapping[str, Any]
+
+
+class Medium(Protocol):
+    """One sort of file, and what is learned while each is looked into.
+
+    ``name`` is that of the field, ``plural`` the word for several, ``suffixes`` ends of file names;
+    ``looked_at`` is `Source.looked_at`.
+    """
+
+    name: str
+    plural: str
+    suffixes: tuple[str, ...]
+    looked_at: bool
+
+    def look(self, data: bytes) -> None:
+        """Look into one file. Raises LocalError or ShardError if it cannot be published."""
+
+    def kind(self) -> Kind:
+        """The kind that every file has that was looked into without an error."""
+
+    def prepared(self, data: bytes) -> bytes:
+        """The file as it is published."""
+
+    def decoded(self, data: bytes) -> Any:
+        """What is inside, as an array."""
+
+    def travels(self, total: int) -> tuple[str, ...]:
+        """What goes public along with the pixels or sounds of ``total`` files."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the publisher should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file: its path below the folder, its split, its class, its row of the table."""
+
+    path: PurePosixPath
+    split: str
+    label: str | None
+    below: PurePosixPath
+    row: Row | None = None
+
+
+def open_media(given: Given, medium: Medium) -> Source:
+    """The files of ``medium`` below a folder; `Given.split` is that of files outside of splits.
+
+    Raises:
+        BadSource: unreadable, corrupt, unclassed or unlisted files, or none at all.
+    """
+    notes = folder_table.read(given, medium.name)
+    bad: list[str] = []
+    found = list(_placed(given, medium, notes, bad))
+    skipped = settle_bad(
+        bad,
+        f"{medium.plural} have no place",
+        "move them, list them or remove them",
+        skip=given.skip_bad,
+    )
+    kept, damaged = _surveyed(given, medium, found)
+    skipped += settle_bad(
+        damaged,
+        f"{medium.plural} cannot be published",
+        "repair or remove them",
+        skip=given.skip_bad,
+    )
+    if not kept:
+        raise BadSource(f"{shown(given.path)} holds no {medium.plural} that can be published")
+    labels = sorted({one.label for one in kept if one.label is not None})
+    return Source(
+        what=f"folder of {medium.plural}",
+        origin=str(given.path),
+        schema=_schema(medium, labels, notes),
+        splits={
+            split: _split(given.path, [one for one in kept if one.split == split], medium)
+            for split in files.in_order(one.split for one in kept)
+        },
+        travels=_travels(medium, len(kept), labels, notes),
+        warnings=(
+            *medium.warnings(),
+            *_left_out(given, medium),
+            *(notes.warnings if notes else ()),
+        ),
+        looked_at=medium.looked_at,
+        skipped=skipped,
+    )
+
+
+# ------------------------------------------------------------------ the files
+
+
+def _placed(given: Given, medium: Medium, notes: Notes | None, bad: list[str]) -> Iterator[_File]:
+    """The files with their places; what has none goes into ``bad``."""
+    found = [_place(path, given.split) for path in given.ending(medium.suffixes)]
+    if notes is not None:
+        there = {one.path for one in found}
+        lost = (path for path in notes.rows if path not in there)
+        bad += [
+            f"{shown(path)} ({notes.names} lists it, but there is no such file)" for path in lost
+        ]
+        for one in found:
+            if one.path in notes.rows:
+                yield _File(one.path, one.split, None, one.below, notes.rows[one.path])
+            else:
+                bad.append(f"{shown(one.path)} ({notes.names} does not list it)")
+        return
+    classed = any(one.label is not None for one in found)
+    for one in found:
+        if classed and one.label is None:
+            bad.append(f"{shown(one.path)} (it lies beside the class folders)")
+        else:
+            yield one
+
+
+def _place(path: PurePosixPath, default: str) -> _File:
+    split, below = default, path
+    if len(path.parts) > 1 and files.is_split(path.parts[0]):
+        split, below = path.parts[0].lower(), PurePosixPath(*path.parts[1:])
+    label = below.parts[0] if len(below.parts) > 1 else None
+    return _File(path, split, label, below)
+
+
+def _surveyed(given: Given, medium: Medium, found: list[_File]) -> tuple[list[_File], list[str]]:
+    """The files that can be published, and what is wrong with the others."""
+    kept: list[_File] = []
+    bad: list[str] = []
+    for done, one in enumerate(found):
+        given.progress(f"checking {medium.plural}", done, len(found))
+        try:
+            data = files.read(given.path / one.path)
+            if len(data) > MAX_FILE:
+                raise LocalError(f"{len(data)} bytes; a file may have {MAX_FILE}")
+            medium.look(data)
+            kept.append(one)
+        except (ShardError, LocalError) as error:
+            bad.append(f"{shown(one.path)} ({error.message})")
+    given.progress(f"checking {medium.plural}", len(found), len(found))
+    return kept, bad
+
+
+def _schema(medium: Medium, labels: list[str], notes: Notes | None) -> Schema:
+    field = Field(medium.name, medium.kind())
+    if notes is not None:
+        return Schema((field, *notes.fields))
+    if not labels:
+        return Schema((field,))
+    try:
+        label = Label(labels) if len(labels) <= MAX_CLASSES else String()
+        return Schema((field, Field("label", label)))
+    except LocalError as error:
+        raise BadSource(
+            f"a class folder's name cannot be a label: {error}", next_step="rename the folder"
+        ) from None
+
+
+def _split(folder: Path, found: list[_File], medium: Medium) -> SplitSource:
+    def items(schema: Schema) -> Iterator[Item]:
+        make = _maker(schema, medium)
+
+        def load(one: _File) -> dict[str, Any]:
+            return make(medium.prepared(files.read(folder / one.path)), one)
+
+        for one in found:
+            yield path_key(one.below), partial(load, one)
+
+    return SplitSource(items=items, count=len(found))
+
+
+def _maker(schema: Schema, medium: Medium) -> Callable[[bytes, _File], dict[str, Any]]:
+    """What makes a sample of a file: it is decoded only where the schema asks for that."""
+    name = medium.name
+    decoded = name in schema and isinstance(schema[name].kind, Array)
+
+    def make(data: bytes, one: _File) -> dict[str, Any]:
+        rest = {"label": one.label} if one.row is None else one.row
+        sample = {name: medium.decoded(data) if decoded else data, **rest}
+        return {name: value for name, value in sample.items() if name in schema}
+
+    return make
+
+
+# ------------------------------------------------------------------ what is told
+
+
+def _travels(medium: Medium, total: int, labels: list[str], notes: Notes | None) -> tuple[str, ...]:
+    names = "file names" + (" and the names of class folders" if labels else "")
+    said = [f"{names}, as the keys of samples" + (" and labels" if labels else "")]
+    if notes is not None:
+        said.append(f"every cell of {notes.names}: {', '.join(one.name for one in notes.fields)}")
+    return (*said, *medium.travels(total))
+
+
+def _left_out(given: Given, medium: Medium) -> tuple[str, ...]:
+    taken = {*given.ending(medium.suffixes), *folder_table.names(given)}
+    others = [path for path in given.found if path not in taken]
+    if not others:
+        return ()
+    kinds = Counter(path.suffix.lower() or "no suffix" for path in others)
+    counted = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5))
+    return (f"{len(others)} files are not {medium.plural} and are left out ({counted})",)
