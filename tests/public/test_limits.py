@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -143,6 +144,26 @@ async def test_who_takes_an_answer_too_slowly_is_hung_up_on_and_delays_nobody(
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(50_000_000)
         writer.close()
+
+
+async def test_who_takes_no_answers_at_all_is_hung_up_on_whatever_they_are(
+    serve: Serve, alice: Account
+) -> None:
+    publish(alice, "many", splits={"train": [b"%d" % number for number in range(1000)]})
+    path = "/xrpc/network.atd.catalog.getRelease?ref=@alice.test/many"
+    async with serve("deaf", burst_requests=1e6, grace_s=0.5, slowest_bytes_per_s=1e12) as group:
+        await group.follow(alice)
+        assert len((await group.get(path))[2]) > 100_000
+        host, _, port = group.origin.removeprefix("http://").partition(":")
+        server = cast(Any, group.listener)._runner.server
+        await soon(lambda: not server.connections)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((host, int(port)))
+            deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 60)
+            await soon(lambda: bool(server.connections))
+            await soon(lambda: not server.connections)
+        assert group.shared.clients._active == 0
 
 
 async def test_making_bundles_costs_more(serve: Serve, alice: Account) -> None:

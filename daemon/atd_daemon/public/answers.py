@@ -166,15 +166,8 @@ class PacedShard(ShardResponse):
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Send it, but hang up on whoever takes it too slowly."""
-        limits = self._clients.limits
-        within_s = limits.grace_s + self._size / limits.slowest_bytes_per_s
-        try:
-            async with asyncio.timeout(within_s):
-                writer = await super().prepare(request)
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("too slow") from None
+        async with self._clients.in_time(request, self._size):
+            writer = await super().prepare(request)
         if request.method != "HEAD":
             self._clients.charge(self._client, self.content_length or 0)
         return writer

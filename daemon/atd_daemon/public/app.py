@@ -108,10 +108,12 @@ async def _limited(request: web.Request, handler: Handler) -> web.StreamResponse
             answer = await handler(request)
             if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
                 clients.charge(name, len(answer.body))
-            elif isinstance(answer, web.StreamResponse) and not answer.prepared:
-                # Sent now, so that it counts among what this client has at once.
-                await answer.prepare(request)
-                await answer.write_eof()
+            if not answer.prepared:
+                # Sent now, so that it counts among what this client has at once, and keeps the
+                # connection busy for as long as its size allows.
+                async with clients.in_time(request, answer.content_length or 0):
+                    await answer.prepare(request)
+                    await answer.write_eof()
             return answer
     finally:
         offline_now.reset(token)

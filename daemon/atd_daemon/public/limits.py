@@ -7,14 +7,16 @@ longest is forgotten. In memory; a restart forgets everything.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 MIB: Final = 2**20
 
@@ -102,6 +104,18 @@ class Clients:
         """``name`` is sent so many bytes. The last answer may go beyond what is left."""
         self._client(name).bytes -= size
         self.sent_bytes += size
+
+    @contextlib.asynccontextmanager
+    async def in_time(self, request: BaseRequest, size: int) -> AsyncIterator[None]:
+        """While an answer of ``size`` bytes is sent; hangs up on whoever takes it too slowly."""
+        within_s = self.limits.grace_s + size / self.limits.slowest_bytes_per_s
+        try:
+            async with asyncio.timeout(within_s):
+                yield
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("too slow") from None
 
     def _client(self, name: str) -> _Client:
         now_s, limits = self._clock(), self.limits
