@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from atd_daemon.public.connections import Connections
 from atd_daemon.public.limits import Clients, Limits, OverLimitError, client_of
@@ -101,6 +102,14 @@ def request(remote: str, forwarded: str | None = None) -> web.Request:
 )
 def test_who_a_client_is(remote: str, forwarded: str | None, name: str) -> None:
     assert client_of(request(remote, forwarded)) == name
+
+
+def test_a_header_of_the_clients_own_before_that_of_the_proxy_is_not_believed() -> None:
+    """Some proxies add a line of their own where others add to the last."""
+    headers = CIMultiDict([("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "198.51.100.1")])
+    transport = SimpleNamespace(get_extra_info=lambda name, default=None: ("127.0.0.1", 1))
+    asked = make_mocked_request("GET", "/", headers=headers, transport=cast(Any, transport))
+    assert client_of(asked) == "198.51.100.1"
 
 
 async def test_a_client_that_asks_too_often_is_told_to_wait(serve: Serve, alice: Account) -> None:

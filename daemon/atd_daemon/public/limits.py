@@ -150,7 +150,8 @@ def client_of(request: web.Request) -> str:
     if address is None:
         return peer[:64]
     if address.is_loopback:
-        said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        lines = request.headers.getall("X-Forwarded-For", [""])
+        said = lines[-1].rpartition(",")[2].strip()
         address = _address(said) or address
     return network_of(address)
 
