@@ -46,6 +46,7 @@ class History:
                 await STEPS[name](stage, account)
                 if dice.random() < 0.5:
                     await stage.daemon.quiet()
+        stage.world.honest()  # whoever looks afterwards is not to be lied to
         for account in stage.people:
             if account.status != "active":
                 account.become("active")
