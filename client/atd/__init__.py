@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from atd.dataset.load import load
     from atd.dataset.mixing import concat, mix
     from atd.dataset.typed import Columns, Ref
+    from atd.keeping import outdated, remove, untrack
     from atd.locks import lock
     from atd.proofs import check_proof, prove
     from atd.publishing import PublishedRelease, publish
@@ -58,6 +59,7 @@ _ROOMS = {
     "atd.dataset.load": ("load",),
     "atd.dataset.mixing": ("concat", "mix"),
     "atd.dataset.typed": ("Columns", "Ref"),
+    "atd.keeping": ("outdated", "remove", "untrack"),
     "atd.locks": ("lock",),
     "atd.proofs": ("check_proof", "prove"),
     "atd.publishing": ("PublishedRelease", "publish"),
@@ -113,15 +115,18 @@ __all__ = [
     "logout",
     "ls",
     "mix",
+    "outdated",
     "pack",
     "prove",
     "publish",
     "pull",
+    "remove",
     "sample",
     "schema_of",
     "search",
     "show",
     "unpublish",
+    "untrack",
     "verify",
 ]
 

@@ -97,6 +97,12 @@ PIN: Final = Endpoint("network.atd.cache.pin", "procedure", repeatable=True)
 UNPIN: Final = Endpoint("network.atd.cache.unpin", "procedure", repeatable=True)
 REMOVE_CACHED: Final = Endpoint("network.atd.cache.remove", "procedure", repeatable=True)
 
+GET_KEPT: Final = Endpoint("network.atd.keeping.getDataset", "query")
+LIST_OUTDATED: Final = Endpoint("network.atd.keeping.listOutdated", "query")
+REMOVE: Final = Endpoint("network.atd.keeping.remove", "procedure")
+UNTRACK: Final = Endpoint("network.atd.keeping.untrack", "procedure")
+COLLECT: Final = Endpoint("network.atd.keeping.collect", "procedure", repeatable=True)
+
 BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")
 COMMIT: Final = Endpoint("network.atd.publishing.commit", "procedure", JSONL)
 ABANDON: Final = Endpoint("network.atd.publishing.abandon", "procedure")
@@ -135,6 +141,11 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         PIN,
         UNPIN,
         REMOVE_CACHED,
+        GET_KEPT,
+        LIST_OUTDATED,
+        REMOVE,
+        UNTRACK,
+        COLLECT,
         FOLLOW,
         UNFOLLOW,
         LIST_FOLLOWING,

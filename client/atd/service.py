@@ -351,20 +351,29 @@ def pull(
     ref: str,
     *,
     splits: Iterable[str] = (),
+    shards: Iterable[int] | None = None,
     allow_previous_key: bool = False,
     on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> Mapping[str, Any]:
     """Fetch the shards of a release into the store, verified; resumes where it was interrupted.
 
+    The data set is *kept* from then on (`atd.keeping`).
+
+    Args:
+        splits: only these.
+        shards: only these of the one split, counted from 0 as `atd.keeping.held` does.
+
     Returns:
         ``uri, cid, did, name, version, shards, samples, bytes, fetched`` (bytes that were fetched).
     """
-    question = {
+    question: dict[str, Any] = {
         "ref": str(resolved(ref, connection)),
         "splits": list(splits),
         "allowPreviousKey": allow_previous_key,
     }
+    if shards is not None:
+        question["shards"] = list(shards)
     return finish((connection or Connection()).stream(api.PULL, question), on_progress)
 
 

@@ -40,6 +40,7 @@ from atd_daemon.sync.cache import SIDECARS, Cache
 from atd_daemon.sync.follow.follower import Follower
 from atd_daemon.sync.follow.timing import Time, WallTime
 from atd_daemon.sync.identities import CatalogIdentities
+from atd_daemon.sync.keeping import Keeping
 from atd_daemon.sync.resolve import Resolver
 from atd_daemon.sync.shelf import Shelf
 
@@ -66,6 +67,7 @@ class Services:
     resolver: Resolver
     follower: Follower
     cache: Cache
+    keeping: Keeping
     shelf: Shelf
     bundler: Bundler
     mirrors: MirrorSearch
@@ -167,6 +169,7 @@ async def wired(
             resolver=resolver,
             follower=follower,
             cache=cache,
+            keeping=Keeping(catalog, resolver, store, cache, clock),
             shelf=Shelf(catalog, resolver, cache),
             bundler=bundler,
             mirrors=MirrorSearch(fetcher),

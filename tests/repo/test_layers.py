@@ -35,10 +35,8 @@ ASKING = [
 LIBRARY = [
     *SHARDS,
     *ASKING,
-    *(
-        f"atd.{room}"
-        for room in ("bundles", "changes", "following", "locks", "proofs", "service", "s3")
-    ),
+    *(f"atd.{room}" for room in ("bundles", "changes", "following", "keeping", "locks")),
+    *(f"atd.{room}" for room in ("proofs", "service", "s3")),
 ]
 
 PUBLIC = [
@@ -72,6 +70,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.service": ASKING,
     "atd.changes": [*ASKING, "atd.service"],
     "atd.following": [*ASKING, "atd.service"],
+    "atd.keeping": [*ASKING, "atd.service"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
     "atd.dataset": [*LIBRARY, "atd.dataset"],

@@ -21,6 +21,7 @@ from atd.cli import (
     doctor,
     follow,
     host,
+    keep,
     lock,
     output,
     prove,
@@ -84,7 +85,7 @@ def root(
     _call.debug, _call.command = debug, f"atd {context.invoked_subcommand}"
 
 
-for _module in (accounts, publishing, browse, data, follow, prove, lock, doctor, settings):
+for _module in (accounts, publishing, browse, data, keep, follow, prove, lock, doctor, settings):
     _module.register(app)
 app.add_typer(cache.app, name="cache")
 app.add_typer(daemon.app, name="daemon")

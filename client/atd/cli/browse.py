@@ -9,11 +9,12 @@ import typer
 
 import atd
 from atd import errors, service
-from atd.cli import advice, finding, history, output, schemas
+from atd.cli import advice, finding, history, keep, output, schemas
 from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, PreviousKeyOption, RefArgument
 from atd.cli.samples import describe_sample
 from atd.cli.words import examples
+from atd.refs import DatasetRef, parse_name, parse_ref
 
 schema_app = typer.Typer(
     help="Look at what a sample of a data set is.", no_args_is_help=True, rich_markup_mode=None
@@ -36,6 +37,8 @@ _LS = examples(
     "atd ls @alice.example.com     # asks her PDS, and proves every entry",
     "atd ls                        # what is known here, asking nobody",
     "atd ls --all                  # all of it, not the first 100",
+    "atd ls @alice.example.com/flowers         # how much of each split is here",
+    "atd ls @alice.example.com/flowers train   # and which shards",
     after="An entry that could not be proved or read is not listed, but named on stderr with the "
     "reason.",
 )
@@ -57,7 +60,12 @@ _SCHEMA = examples("atd schema show @alice.example.com/flowers > flowers.py")
 def ls(
     actor: Annotated[
         str | None,
-        typer.Argument(metavar="@HANDLE", help="A publisher; everything that is known if absent."),
+        typer.Argument(
+            metavar="@HANDLE|REF", help="A publisher, or a data set; all that is known if absent."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Argument(metavar="SPLIT", help="Of a data set, the shards of this split.")
     ] = None,
     cached: CachedOption = False,
     limit: Annotated[
@@ -66,10 +74,13 @@ def ls(
     everything: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the data sets of a publisher, each proved.
+    """List the data sets of a publisher, each proved; or what of a data set is here.
 
-    By publisher and name.
+    By publisher and name. Of a data set: of the release that was pulled, else of the latest.
     """
+    if actor is not None and (split is not None or _is_dataset(actor)):
+        keep.show_held(actor, split, json)
+        return
     with advice.about(actor or ""), asking(actor or "the index", quiet=json):
         answer = _listing(actor, not cached, 1000 if everything else limit, everything)
     if json:
@@ -83,6 +94,13 @@ def ls(
     for problem in answer["problems"]:
         reason = f"{output.clean(problem['uri'])}: {output.clean(problem['reason'])}"
         output.note(f"not listed: {reason}")
+
+
+def _is_dataset(text: str) -> bool:
+    """Whether it names a data set: with its publisher, or alone and not as a handle is written."""
+    if "." not in text and parse_name(text) is not None:
+        return True
+    return "/" in text.removeprefix("at://") and isinstance(parse_ref(text), DatasetRef)
 
 
 def _listing(actor: str | None, refresh: bool, limit: int, everything: bool) -> dict[str, Any]:

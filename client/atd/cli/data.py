@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from atd import errors, service
-from atd.cli import advice, finding, output
-from atd.cli.options import JsonOption, LockOption, PreviousKeyOption, RefArgument, SplitOption
+from atd.cli import advice, finding, keep, output
+from atd.cli.options import (
+    JsonOption,
+    LockOption,
+    PreviousKeyOption,
+    RefArgument,
+    ShardOption,
+    SplitOption,
+)
 from atd.cli.progress import progress_line
 from atd.cli.words import examples
 from atd.connection import Connection
@@ -27,6 +34,8 @@ def register(app: typer.Typer) -> None:
 _PULL = examples(
     "atd pull @alice.example.com/flowers",
     "atd pull @alice.example.com/flowers@1.0.0 --split test",
+    "atd pull @alice.example.com/flowers --split train --shard 0 --shard 1",
+    "atd pull --outdated              # what changed of all that you pulled before",
 )
 _VERIFY = examples(
     "atd verify @alice.example.com/flowers            # records, and what is in the store",
@@ -36,16 +45,33 @@ _VERIFY = examples(
 
 
 def pull(
-    ref: RefArgument,
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="REF",
+            help="A data set: @HANDLE/NAME, did:…/NAME or at://…; also with @VERSION.",
+        ),
+    ] = None,
     split: SplitOption = None,
+    shard: ShardOption = None,
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Of what you pulled before, what has changed since.")
+    ] = False,
     lock: LockOption = None,
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Fetch the shards of a release into the store, verified.
+    """Fetch the shards of a release into the store, verified, and keep the data set.
 
     Goes on where it was interrupted, and fetches nothing that is there.
     """
+    if outdated:
+        if split or shard or lock is not None or allow_previous_key:
+            raise typer.BadParameter("--outdated takes no other option but --json")
+        keep.pull_outdated(None if ref is None else finding.settled(ref), json)
+        return
+    if ref is None:
+        raise typer.BadParameter("expected a data set, or --outdated")
     if lock is None:
         ref = finding.settled(ref)
     else:
@@ -56,7 +82,11 @@ def pull(
         ref = str(pin.place)
     with advice.about(ref), progress_line("fetching", quiet=json) as show:
         result = service.pull(
-            ref, splits=split or (), allow_previous_key=allow_previous_key, on_progress=show
+            ref,
+            splits=split or (),
+            shards=shard or None,
+            allow_previous_key=allow_previous_key,
+            on_progress=show,
         )
     if json:
         output.emit(result)

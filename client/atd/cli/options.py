@@ -27,6 +27,12 @@ SplitOption = Annotated[
     list[str] | None,
     typer.Option("--split", metavar="NAME", help="Only this split; may be repeated."),
 ]
+ShardOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--shard", min=0, metavar="N", help="Only this shard of the split, from 0; may be repeated."
+    ),
+]
 LockOption = Annotated[
     Path | None,
     typer.Option("--lock", metavar="FILE", help="Take what this lockfile pins, and nothing else."),

@@ -35,6 +35,7 @@ def load(
     allow_previous_key: bool = False,
     refresh: bool = False,
     lock: str | Path | None = None,
+    shards: str = "all",
     connection: Connection | None = None,
     on_progress: OnProgress | None = None,
 ) -> TypedDataset[T, B]: ...
@@ -47,6 +48,7 @@ def load(
     allow_previous_key: bool = False,
     refresh: bool = False,
     lock: str | Path | None = None,
+    shards: str = "all",
     connection: Connection | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset[Row]: ...
@@ -59,6 +61,7 @@ def load(
     allow_previous_key: bool = False,
     refresh: bool = False,
     lock: str | Path | None = None,
+    shards: str = "all",
     connection: Connection | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset[T]: ...
@@ -70,6 +73,7 @@ def load(
     allow_previous_key: bool = False,
     refresh: bool = False,
     lock: str | Path | None = None,
+    shards: str = "all",
     connection: Connection | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset[Any]:
@@ -89,17 +93,23 @@ def load(
         refresh: also ask again who the publisher is, even where that was learned within the hour.
             The newest release is asked for in any case.
         lock: a lockfile (`atd.lock`): load what it pins, and nothing else; offline too.
+        shards: ``all``, each fetched when it is needed; or ``kept``, those that are in the store
+            now (`atd pull --shard`), as if there were no others: nothing is fetched, offline too.
         connection: the daemon to ask; the one that the environment names where it is None.
         on_progress: called while a published release is read, in whichever thread waits for a
             shard, with a mapping: ``name`` of the shard, ``done`` of its ``total`` bytes, and
             ``shards`` of ``shardsTotal`` that are there. Not in loader workers.
 
     Raises:
+        LocalError: ``shards`` is neither; or nothing of a published data set is kept, where only
+            that is to be read.
         SchemaMismatch: the class cannot read what is published.
         RecordAbsent: it is proved that the publisher has no such data set.
         PinMismatch: what is published is not what ``lock`` pins.
         AtdError: whatever else stood in the way; see `atd.errors`.
     """
+    if shards not in ("all", "kept"):
+        raise LocalError(f"expected the shards all or kept, got {shards!r}")
     place = _looked_up(parse_ref(str(ref)), connection)
     source: ShardSource
     if isinstance(place, DatasetRef):
@@ -114,7 +124,8 @@ def load(
             answer = daemon.call(api.GET_RELEASE, question)
         else:
             answer = pinned_answer(lock, place, question, daemon)
-        source = release_source(answer, wanted, daemon, on_progress)
+        kept = shards == "kept"
+        source = release_source(answer, wanted, daemon, on_progress, kept=kept)
     elif lock is not None:
         raise LocalError(f"a lockfile pins published data sets, not {place}")
     elif isinstance(place, FolderRef):

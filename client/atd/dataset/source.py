@@ -26,6 +26,7 @@ from atd import api
 from atd.connection import Connection
 from atd.errors import AtdError, Busy, DaemonError, LocalError, StorageFault
 from atd.files import FileIdentity, SealBook, look, open_shared
+from atd.keeping import kept_digests
 from atd.manifest import Manifest, hash_open_shard
 from atd.protocol.cbor import Cid
 from atd.records import Layout
@@ -271,8 +272,17 @@ def release_source(
     split: str | None,
     connection: Connection,
     on_progress: OnProgress | None = None,
+    *,
+    kept: bool = False,
 ) -> ReleaseSource:
-    """The source that ``network.atd.catalog.getRelease`` describes; all splits where it is None."""
+    """The source that ``network.atd.catalog.getRelease`` describes; all splits where it is None.
+
+    Args:
+        kept: only the shards that are in the store now.
+
+    Raises:
+        LocalError: there is no such split, or nothing of it is in the store.
+    """
     lists = {
         one["name"]: tuple(
             Shard(s["name"], Cid.parse(s["digest"]), s["size"], s["samples"]) for s in one["shards"]
@@ -283,9 +293,16 @@ def release_source(
     what = f"@{answer['handle']}/{name}" if "handle" in answer else f"{answer['did']}/{name}"
     chosen = choose_splits(lists, split, what)
     shards = tuple(shard for one in chosen for shard in lists[one])
+    version = answer["cid"]
+    if kept:
+        here = kept_digests(answer, chosen, connection=connection)
+        shards = tuple(shard for shard in shards if str(shard.digest) in here)
+        # A state of these must not be taken for one of all: positions mean other samples.
+        which = sha256("\n".join(str(shard.digest) for shard in shards).encode())
+        version = f"{version}:{which.hexdigest()[:16]}"
     return ReleaseSource(
         what=f"{what}@{answer['version']}",
-        version=answer["cid"],
+        version=version,
         schema=Schema.from_value(answer["schema"]["fields"]),
         layout=Layout.from_value(answer["layout"]),
         shards=shards,

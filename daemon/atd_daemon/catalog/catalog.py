@@ -23,6 +23,7 @@ from atd_daemon.catalog import history, listing, queries, search, writer
 from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.following import Following
 from atd_daemon.catalog.holdings import Holdings
+from atd_daemon.catalog.kept import Kept
 from atd_daemon.catalog.model import (
     Change,
     Changes,
@@ -59,6 +60,7 @@ class Catalog:
                 listing.renew(db)
         self.following = Following(self._database)
         self.holdings = Holdings(self._database)
+        self.kept = Kept(self._database)
 
     def close(self) -> None:
         """Close the file."""

@@ -304,11 +304,24 @@ INSERT INTO search (search) VALUES ('rebuild');
 CREATE TABLE derived (version INTEGER NOT NULL);  -- of what was made of the records
 """
 
+# What somebody pulled on purpose; see `kept`.
+_KEPT: Final = """
+CREATE TABLE kept (
+    did TEXT NOT NULL,
+    name TEXT NOT NULL,
+    release TEXT NOT NULL,    -- the one that was pulled last
+    cid TEXT NOT NULL,        -- its content
+    since REAL NOT NULL,
+    PRIMARY KEY (did, name)
+);
+"""
+
 STEPS: Final[tuple[tuple[str, str], ...]] = (
     ("first", _FIRST),
     ("history", _HISTORY),
     ("following", _FOLLOWING),
     ("holdings", _HOLDINGS),
     ("search", _SEARCH),
+    ("kept", _KEPT),
 )
 VERSION: Final = len(STEPS)

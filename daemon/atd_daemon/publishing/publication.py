@@ -197,12 +197,17 @@ class Publishing:
 
     def sweep(self) -> None:
         """Remove staging folders of publications that are over; for the daemon's start."""
+        for folder in self.over():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def over(self) -> list[Path]:
+        """The staging folders of publications that are over."""
         if not self._staging.is_dir():
-            return
+            return []
+        # Folders first: one that is made meanwhile is of a publication that is open by then.
+        folders = sorted(self._staging.iterdir())
         known = self.tools.journal.open_ids()
-        for folder in self._staging.iterdir():
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
+        return [folder for folder in folders if folder.name not in known]
 
     def _prepare(self, id: str) -> Path:
         """An empty folder for this publication, for its owner alone."""

@@ -4,7 +4,7 @@
 files lie and how one becomes visible, `locks` who may touch which, `seals` remembers which files
 were verified, `partial` is a download that is not finished, `replies` judges what a server
 answered, `download` drives all that from one source to the next, `flights` lets many wait for one
-download, and `threads` keeps disk work off the event loop.
+download, `leftovers` finds what is of no use, and `threads` keeps disk work off the event loop.
 
 Rules. Files are named by digest alone: no text of a record ever reaches the file system. A visible
 file was hashed from end to end, is read-only, and is only ever replaced by rename or unlinked,

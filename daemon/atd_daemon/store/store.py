@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from atd_daemon.network.fetch import Fetcher
 from atd_daemon.store.download import Report, RetryPolicy, download
 from atd_daemon.store.flights import Flights
 from atd_daemon.store.layout import Layout, check_space, publish, size_of, storing
+from atd_daemon.store.leftovers import Leftover, drop_leftovers, find_leftovers
 from atd_daemon.store.locks import sole_reader, working, working_now
 from atd_daemon.store.mirrors import Mirrors
 from atd_daemon.store.partial import Partial
@@ -233,6 +234,15 @@ class Store:
                 freed += size_of(path)
                 path.unlink(missing_ok=True)
         return freed
+
+    def leftovers(self) -> list[Leftover]:
+        """What lies here and is of no use to anybody."""
+        return list(find_leftovers(self._layout))
+
+    def drop(self, found: Iterable[Leftover]) -> list[Leftover]:
+        """Remove what `leftovers` gave; returns what is gone, and that is all but what somebody
+        works on by now."""
+        return drop_leftovers(self._layout, found)
 
     async def close(self) -> None:
         """Give up every download; what they got stays for the next time."""

@@ -28,6 +28,8 @@ from atd.protocol.syntax import AtUri
 from atd_daemon.catalog.holdings import Holding, Holdings, Use
 from atd_daemon.store import ShardWant, Store
 from atd_daemon.store.download import Report
+from atd_daemon.store.layout import size_of
+from atd_daemon.store.leftovers import Kind, Leftover, is_fresh
 from atd_daemon.store.threads import to_the_end
 
 SIDECARS: Final = "indexes"
@@ -173,13 +175,29 @@ class Cache:
             self._sweep_sidecars()
         return self._down_to(most, frozenset(), dry_run=dry_run)
 
-    def remove(self, digests: Iterable[Cid]) -> Trimmed:
-        """Let go of these, unless they are pinned or being read."""
+    def remove(self, digests: Iterable[Cid], *, pinned_too: bool = False) -> Trimmed:
+        """Let go of these, unless they are being read, or pinned and not ``pinned_too``."""
         self.write()
         wanted = set(digests)
         with self._trimming:
             held = [one for one in self.holdings.all() if one.digest in wanted]
+            if pinned_too:
+                held = [replace(one, pinned=False) for one in held]
             return self._let_go(held, 0, frozenset())
+
+    def leftovers(self) -> list[Leftover]:
+        """The sidecars of shards that are not in the store, and temporary files beside them.
+
+        One may be of a shard outside the store: its reader makes it anew.
+        """
+        here = {str(digest) for digest in self._store.digests()}
+        found = []
+        for path in sorted(self._indexes.glob("??/*")):
+            temporary = path.name.startswith(".")
+            if not is_fresh(path) and (temporary or path.name.partition(".")[0] not in here):
+                kind: Kind = "temporary" if temporary else "sidecar"
+                found.append(Leftover(kind, path, size_of(path)))
+        return found
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from atd_daemon.services import Services
 from atd_daemon.store import Progress
 from atd_daemon.store.download import Report
 from atd_daemon.sync.found import FoundShard
+from atd_daemon.sync.keeping import choose
 from atd_daemon.sync.shelf import Located
 from atd_daemon.sync.together import together
 
@@ -26,13 +27,19 @@ AT_ONCE: Final = 3
 
 async def pull(services: Services, given: dict[str, Any], events: Events) -> dict[str, Any]:
     """Answer ``network.atd.store.pull``."""
+    changed = given.get("changed", False)
     resolved = await services.resolver.dataset(
         parse_dataset_ref(given["ref"]),
-        splits=given.get("splits") or None,
+        splits=None if changed else given.get("splits") or None,
         allow_previous_key=given.get("allowPreviousKey", False),
     )
     services.shelf.remember(resolved)
-    tally = _Tally({shard.entry.digest: shard for shard in resolved.shards}, events)
+    if changed:
+        shards = await services.keeping.changed(resolved)
+    else:
+        shards = choose(resolved, None, given.get("shards"))
+    await services.keeping.begin(resolved)
+    tally = _Tally({shard.entry.digest: shard for shard in shards}, events)
 
     async def one(shard: FoundShard) -> None:
         await services.cache.have(
@@ -44,11 +51,12 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
         tally.finished(shard.entry)
 
     await together(one, tally.shards.values(), at_once=AT_ONCE)
+    await services.keeping.finish(resolved, shards)
     return {
         **views.release_summary(resolved),
-        "shards": len(resolved.shards),
-        "samples": sum(shard.entry.samples for shard in resolved.shards),
-        "bytes": sum(shard.entry.size for shard in resolved.shards),
+        "shards": len(shards),
+        "samples": sum(shard.entry.samples for shard in shards),
+        "bytes": sum(shard.entry.size for shard in shards),
         "fetched": tally.fetched,
     }
 
