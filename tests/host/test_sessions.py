@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import threading
 from collections.abc import Iterator
@@ -207,6 +208,24 @@ def test_a_guesser_with_a_whole_network_of_addresses_is_one_guesser(client: Clie
     for address, status in (("2001:db8::6", 429), ("2001:db8:0:1::6", 401), ("192.0.2.6", 401)):
         answer = client.post(login, wrong, headers={"X-Forwarded-For": address})
         assert answer.status_code == status
+
+
+def test_a_guesser_behind_a_proxy_that_adds_a_line_is_one_guesser(client: Client) -> None:
+    """HAProxy adds a line of its own, after that of the client."""
+    body = json.dumps({"identifier": "alice.test", "password": "guess-guess"}).encode()
+    codes = []
+    for number in range(6):
+        line = http.client.HTTPConnection("127.0.0.1", client.served.port, timeout=30)
+        line.putrequest("POST", "/xrpc/com.atproto.server.createSession", skip_host=True)
+        line.putheader("Host", client.served.domain)
+        line.putheader("X-Forwarded-For", f"192.0.2.{number}")
+        line.putheader("X-Forwarded-For", "203.0.113.9")
+        line.putheader("Content-Type", "application/json")
+        line.putheader("Content-Length", str(len(body)))
+        line.endheaders(body)
+        codes.append(line.getresponse().status)
+        line.close()
+    assert codes == [401] * 5 + [429]
 
 
 def test_logging_in_often_is_no_guessing(client: Client) -> None:

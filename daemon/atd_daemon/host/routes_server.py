@@ -135,10 +135,11 @@ def _name(authority: str) -> str:
 def _address(request: web.Request) -> str:
     """Who asks: the peer, or whom a proxy on this machine says that it asks for.
 
-    A proxy appends the address it saw, so only the last one is its word.
+    A proxy appends the address it saw, or a line with it, so only the last one is its word.
     """
     peer = request.remote or ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    lines = request.headers.getall("X-Forwarded-For", [""])
+    forwarded = lines[-1].rpartition(",")[2].strip()
     try:
         if forwarded and ipaddress.ip_address(peer).is_loopback:
             return _who(forwarded)
