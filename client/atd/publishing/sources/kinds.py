@@ -57,10 +57,12 @@ class Kind:
 
 _IMAGES: Final = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 _SOUNDS: Final = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
+_MDS: Final = (".mds", *(f".mds.{z}" for z in ("gz", "zstd", "zst", "br", "bz2", "snappy")))
 _ARROW: Final = (".arrow", ".feather", ".ipc")
 
 KINDS: Final = (
     Kind("a folder of shards (atd.json)", "packed", markers=("atd.json",)),
+    Kind("an MDS folder (index.json)", "mds", members=_MDS),
     Kind("a folder of images by class", "images", members=_IMAGES),
     Kind("a folder of sounds by class", "sounds", members=_SOUNDS),
     Kind("WebDataset shards (.tar)", "tars", (".tar",)),
