@@ -42,6 +42,17 @@ async def test_a_proof_and_a_repository_prove(pds: PdsReader, alice: Account) ->
     assert repo.record(note.uri).cid == note.cid
 
 
+@pytest.mark.parametrize("word", ["", "x" * 65, "taken\ndown", "\x1b[31mred", "gone for good"])
+async def test_a_status_that_is_no_word_is_passed_over_but_not_that_there_is_one(
+    pds: PdsReader, world: World, alice: Account, word: str
+) -> None:
+    """It is kept, listed and logged as a word."""
+    alice.status = "deactivated"
+    world.lie(json_field("status", word), path="getRepoStatus")
+    told = await pds.repo_status(alice.identity)
+    assert (told.active, told.status) == (False, None)
+
+
 async def test_the_head_and_the_status_are_told(pds: PdsReader, alice: Account) -> None:
     commit = alice.head.commit
     assert await pds.latest_commit(alice.identity) == (commit.cid, commit.rev)

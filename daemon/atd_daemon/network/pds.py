@@ -8,6 +8,7 @@ not exist is never taken from its word, only from a proof.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _PAGE: Final = 100
 _REPO_PAGE: Final = 1000
 _MAX_CURSOR: Final = 1024
 _ERROR_BYTES: Final = 16 * 1024
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 T = TypeVar("T")
 
@@ -175,7 +177,7 @@ class PdsReader:
         if not isinstance(active, bool) or not isinstance(status, str | None):
             raise _nonsense(reply, "the status of a repository", value)
         try:
-            return RepoStatus(active, status, None if rev is None else Tid.parse(rev))
+            return RepoStatus(active, _word(status), None if rev is None else Tid.parse(rev))
         except InvalidSyntax:
             raise _nonsense(reply, "the status of a repository", value) from None
 
@@ -355,7 +357,12 @@ def _hosted(reply: Reply, row: Any) -> Hosted:
     status = row.get("status")
     if not isinstance(active, bool) or not isinstance(status, str | None):
         raise _nonsense(reply, "a repository that is hosted there", row)
-    return Hosted(did, known, active, status)
+    return Hosted(did, known, active, _word(status))
+
+
+def _word(status: str | None) -> str | None:
+    """A status that is a word, as those of the lexicon are; it is kept and shown as it is."""
+    return status if status is not None and _WORD.fullmatch(status) else None
 
 
 def _listed(reply: Reply, identity: Identity, collection: Nsid, row: Any) -> Listed:
