@@ -258,11 +258,11 @@ def test_words_that_could_leave_their_quotes_never_get_here(place: str, text: st
 
 
 NAMES = st.sampled_from(
-    [
+    sorted(
         name
         for name in {*WORDS, *dir(builtins), *dir(Protocol), "_", "case"}
         if not name.startswith("__") and not keyword.iskeyword(name)
-    ]
+    )
 )
 WILD = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20) | (
     st.sampled_from(NASTY)
