@@ -73,11 +73,30 @@ ARROWS: dict[str, list[str]] = {
     "atd.keeping": [*ASKING, "atd.service"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
+    # Recipes are of this machine: their addresses were written by its user or a plugin of theirs.
+    # They know the shapes of samples, and nothing of the daemon, its network or its index.
+    "atd.recipes": [
+        *BASE,
+        "atd.protocol.syntax",
+        "atd.settings",
+        "atd.files",
+        "atd.shards.media",
+        "atd.recipes",
+        "atd",
+    ],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
     "atd.publishing": [*LIBRARY, "atd.publishing"],
-    "atd.cli": [*LIBRARY, "atd.dataset", "atd.publishing", "atd.cli", "atd", "atd_daemon"],
+    "atd.cli": [
+        *LIBRARY,
+        "atd.dataset",
+        "atd.publishing",
+        "atd.recipes",
+        "atd.cli",
+        "atd",
+        "atd_daemon",
+    ],
     "atd.__main__": ["atd.cli"],
-    "atd": [*LIBRARY, "atd.dataset", "atd.publishing"],
+    "atd": [*LIBRARY, "atd.dataset", "atd.publishing", "atd.recipes"],
     "atd_daemon.config": [*ASKING],
     "atd_daemon.sqlite": [],
     "atd_daemon.network": [*LIBRARY, "atd", "atd_daemon.config", "atd_daemon.network"],
@@ -123,14 +142,22 @@ DOORS: dict[str, list[str]] = {
     "regex": ["atd.protocol.graphemes", "atd_daemon.catalog.patterns"],
     "cryptography": ["atd.protocol.keys"],
     "coincurve": ["atd.protocol.keys"],
-    "numpy": ["atd.schema", "atd.shards", "atd.dataset", "atd.publishing", "atd_daemon.demo"],
+    "numpy": [
+        "atd.recipes.readers",
+        "atd.schema",
+        "atd.shards",
+        "atd.dataset",
+        "atd.publishing",
+        "atd_daemon.demo",
+    ],
     "PIL": ["atd.shards.pillow", "atd_daemon.demo"],
     "soundfile": ["atd.shards.soundfile_door"],
     "msgpack": ["atd.shards.codec"],
     "webdataset": ["atd.dataset.webdataset_door"],
     "pyarrow": [
         "atd.shards.texts",
-        *(f"atd.publishing.sources.{m}" for m in ("arrow_rows", "arrow_file", "parquet")),
+        "atd.recipes.parquet_door",
+        *(f"atd.publishing.sources.{m}" for m in ("arrow_rows", "arrow_file", "frames", "parquet")),
         *(f"atd.dataset.{door}" for door in ("arrow_columns", "arrow_door", "hf_door")),
         "atd.dataset.pandas_door",
     ],
@@ -153,6 +180,14 @@ DOORS: dict[str, list[str]] = {
     ],
     "botocore": ["atd.s3"],
     "dnslib": ["atd_daemon.demo"],
+}
+
+# Parts of the standard library that reach out: the modules of each package that may import them.
+WAYS_OUT: dict[str, dict[str, list[str]]] = {
+    "atd.recipes": {
+        library: ["atd.recipes.fetching"]
+        for library in ("http", "urllib.request", "ssl", "socket", "ftplib", "asyncio")
+    },
 }
 
 # Never: code from data, in any form.
@@ -221,6 +256,20 @@ def test_each_library_has_one_door(module: str, path: Path) -> None:
         if library in BANNED or (doors and not any(within(module, door) for door in doors)):
             wrong.append(f"{path.relative_to(ROOT)}:{line} imports {target}; doors: {doors}")
     assert not wrong, wrong
+
+
+@pytest.mark.parametrize("room", WAYS_OUT)
+def test_a_room_that_fetches_has_one_door_to_the_network(room: str) -> None:
+    used, wrong = set(), []
+    for module, path in KNOWN:
+        for target, line in imports(module, path) if within(module, room) else ():
+            for library, doors in WAYS_OUT[room].items():
+                if within(target, library):
+                    used.add(module)
+                    if module not in doors:
+                        wrong.append(f"{path.relative_to(ROOT)}:{line} imports {target}")
+    assert not wrong
+    assert used == {door for doors in WAYS_OUT[room].values() for door in doors}
 
 
 LOADED_LATE = {"botocore", "coincurve"}

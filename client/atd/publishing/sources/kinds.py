@@ -63,6 +63,13 @@ _ARROW: Final = (".arrow", ".feather", ".ipc")
 KINDS: Final = (
     Kind("a folder of shards (atd.json)", "packed", markers=("atd.json",)),
     Kind("an MDS folder (index.json)", "mds", members=_MDS),
+    Kind(
+        "a folder that save_to_disk wrote",
+        "hf_saved",
+        markers=("dataset_dict.json", "state.json"),
+        library="pyarrow",
+        extra="arrow",
+    ),
     Kind("a folder of images by class", "images", members=_IMAGES),
     Kind("a folder of sounds by class", "sounds", members=_SOUNDS),
     Kind("WebDataset shards (.tar)", "tars", (".tar",)),

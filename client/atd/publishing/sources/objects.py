@@ -17,7 +17,7 @@ from typing import Any, Final
 from atd.errors import BadSource
 from atd.protocol.syntax import quote
 from atd.publishing.infer import as_mapping, infer
-from atd.publishing.sources import arrays, files
+from atd.publishing.sources import arrays, files, kinds, torch_samples
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.source import Item, Pair, Source, SplitSource
 from atd.schema.classes import schema_of
@@ -41,6 +41,15 @@ def open_object(what: object, default: str, schema: Schema | None) -> Source:
     Raises:
         BadSource: the object is no source, or its samples fit no schema.
     """
+    if torch_samples.is_map_style(what):
+        return torch_samples.open_map_style(what, default, schema)
+    if torch_samples.is_iterable(what):
+        return _of_splits({default: torch_samples.samples_of(what)}, schema)
+    frames = _frames(what, default)
+    if frames:
+        opener = kinds.door("frames", "pyarrow", "arrow").open_frames
+        source: Source = opener(*frames)
+        return source
     if isinstance(what, Mapping):
         if what and all(hasattr(value, "dtype") for value in what.values()):
             return arrays.from_arrays(what, default, "dict of arrays", "a dict")
@@ -54,8 +63,33 @@ def open_object(what: object, default: str, schema: Schema | None) -> Source:
         return _of_splits({default: what}, schema)
     raise BadSource(
         f"cannot publish a {type(what).__name__}",
-        next_step="pass a path, an iterable of samples, or a dict of arrays",
+        next_step="pass a path, an iterable of samples, a DataFrame, or a dict of arrays",
     )
+
+
+_FRAMES: Final = {
+    ("pandas", "DataFrame"): "pandas DataFrame",
+    ("polars", "DataFrame"): "polars DataFrame",
+    ("pyarrow", "Table"): "Arrow table",
+    ("datasets", "Dataset"): "Hugging Face data set",
+}
+"""Tables of other libraries, by the names of the library and the type: none is imported for it."""
+
+
+def _frames(what: object, default: str) -> tuple[dict[str, Any], str] | None:
+    """A table, or a dict of them by split, and what it is in words; None if it is neither."""
+    given = what if isinstance(what, Mapping) else {default: what}
+    found = {_FRAMES.get(_type(one), "") for one in given.values()}
+    if len(found) != 1 or found == {""}:
+        return None
+    splits = {files.split_name(str(name)): one for name, one in given.items()}
+    return {name: splits[name] for name in files.in_order(iter(splits))}, found.pop()
+
+
+def _type(value: object) -> tuple[str, str]:
+    """Library and name of the type of ``value``, or of what it is derived from."""
+    names = [(cls.__module__.partition(".")[0], cls.__name__) for cls in type(value).__mro__]
+    return next((name for name in names if name in _FRAMES), names[0])
 
 
 def _is_iterable(value: object) -> bool:
