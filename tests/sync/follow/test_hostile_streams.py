@@ -21,7 +21,7 @@ from world import Account, World
 from world.account import key_for
 from world.datasets import publish
 from world.firehose import commit_of
-from world.lies import status
+from world.lies import json_field, status
 
 NOTE = "com.example.note"
 
@@ -301,6 +301,36 @@ async def test_forged_messages_do_not_make_us_ask_without_end(
     assert (await following.rejects(alice))["bad_signature"] == 100
     assert asked(following, "sync.getRepo") == 1
     assert asked(following, "sync.getLatestCommit") <= 3
+
+
+async def test_gaps_without_end_do_not_make_us_read_a_repository_without_end(
+    following: Following, alice: Account
+) -> None:
+    """Each costs nobody a signature, and us up to half a gigabyte."""
+    body = {**silently(alice), "tooBig": True}
+    alice.history.pop()
+    for _ in range(40):
+        alice.pds.firehose.put("#commit", body)
+        await following.pass_time(70, step_s=5)
+    assert (await following.rejects(alice))["too_big"] >= 15
+    assert 5 < asked(following, "sync.getRepo") < 25
+    assert following.is_true(alice)
+
+
+async def test_checks_that_contradict_without_end_do_not_make_us_read_a_repository_without_end(
+    following: Following, world: World, alice: Account
+) -> None:
+    body, thief = silently(alice), key_for("thief")
+    forged = Commit.sign(alice.did, alice.head.commit.rev, alice.head.commit.data, thief)
+    lie = resigned(body, alice, forged)
+    alice.history.pop()
+    world.lie(json_field("cid", str(forged.cid)), path="getLatestCommit")
+    for _ in range(60):
+        alice.pds.firehose.put("#commit", lie)  # which makes us ask
+        await following.pass_time(20, step_s=10)
+    assert (await following.rejects(alice))["equivocation"] >= 10
+    assert 5 < asked(following, "sync.getRepo") < 20
+    assert following.is_true(alice)
 
 
 async def test_a_repository_that_does_not_prove_is_shown_with_its_reason(

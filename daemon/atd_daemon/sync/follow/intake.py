@@ -46,8 +46,10 @@ from atd_daemon.sync.follow.states import State
 from atd_daemon.sync.follow.stream import Stream
 from atd_daemon.sync.follow.timing import GAPS
 
-STEADY_S: Final = 60.0
-"""A repository that was synchronized for so long has no failures in a row."""
+STEADY_S: Final = 900.0
+"""A repository that was synchronized for so long has no failures in a row. It is three times the
+longest pause: who makes gaps without end has the repository read once in each such pause at most.
+"""
 _MISSING: Final = frozenset(
     {Reject.BROKEN_CHAIN, Reject.TOO_BIG, Reject.PREV_DATA_MISSING, Reject.INCOMPLETE}
 )
@@ -202,7 +204,7 @@ class Intake:
         diff = await self._board.in_thread(work)
         stream.tell(repo.did, Told(diff.commit.rev, diff.commit.cid))
         if head is None:
-            self._board.need(repo, Need.RESYNC, self._pause(repo))
+            self._board.need(repo, Need.RESYNC, self.pause(repo))
             return
         repo.head, repo.error = Head.of(diff.commit), None
         if repo.behind is not None and repo.head.rev >= repo.behind:
@@ -265,9 +267,9 @@ class Intake:
         board.need_again(repo, Need.CHECK, self._confirm_every_s)
 
     async def _gap(self, repo: Repo) -> None:
-        await self._board.gap(repo, self._pause(repo))
+        await self._board.gap(repo, self.pause(repo))
 
-    def _pause(self, repo: Repo) -> float:
+    def pause(self, repo: Repo) -> float:
         """How long to wait before a resync: not at all for whom it is rarely needed."""
         now, synced_at = self._board.time.now(), repo.synced_at
         if repo.state is State.SYNCHRONIZED and (synced_at is None or now - synced_at > STEADY_S):

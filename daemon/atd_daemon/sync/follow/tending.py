@@ -294,13 +294,13 @@ class Tender:
             )
             reason = Reject.STALE_REV if rev < before.rev else Reject.EQUIVOCATION
             board.reject(repo.did, repo.host or "", reason, what)
-            await board.gap(repo, 0.0)
+            await board.gap(repo, self._intake.pause(repo))
         elif missed:
             await board.gap(repo, 0.0)
         elif repo.behind is not None and head.rev < repo.behind:
             what = f"{repo.host} shows rev {rev} of {repo.did}, and its stream did not tell it"
             board.reject(repo.did, repo.host or "", Reject.WITHHELD, what)
-            await board.gap(repo, 0.0)
+            await board.gap(repo, self._intake.pause(repo))
         else:
             repo.behind = rev
             await board.in_thread(lambda: board.store.behind(repo.did, now=now))
