@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from atd.names import COLLECTIONS
+from atd.protocol.rejects import Reject
 from atd_daemon.catalog import Catalog
+from atd_daemon.sync.follow.follower import CONFIRM_EVERY_S
+from atd_daemon.sync.follow.repo import Need
 from atd_daemon.sync.follow.states import State
 from following import CHECK_EVERY_S, Following
 from world import Account, World
@@ -79,6 +82,8 @@ class Stage:
         await self.daemon.quiet()
         if leaves:
             account.become("active")
+        if Reject.UNCONFIRMED in told.reasons:  # who asked just now asks again a little later
+            await self.daemon.pass_time(CONFIRM_EVERY_S + 1, CONFIRM_EVERY_S + 1)
         await self.settle()
         await self.counted(told, before)
         return told
@@ -123,6 +128,8 @@ class Stage:
         repo = self.daemon.follower.board.repos[account.did]
         if account.status != "active":
             return repo.state is State.INACTIVE
+        if Need.RESYNC in repo.due:
+            return False  # it would find out whatever is told next, before that is counted
         head = repo.head
         at_head = head is not None and head.commit == account.head.commit.cid
         return repo.state is State.SYNCHRONIZED and at_head and repo.host == account.pds.url
