@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import re
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -137,15 +141,16 @@ async def test_offline_nobody_is_listened_to() -> None:
 
 # --- real sockets ---------------------------------------------------------------------------------
 
+WS_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 Talk = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def talking(talk: Talk) -> AsyncIterator[str]:
+async def talking(talk: Talk, *, autoping: bool = True) -> AsyncIterator[str]:
     """A server that says what it is told to say; its origin."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(max_msg_size=0, autoping=talk is not silent)
+        socket = web.WebSocketResponse(max_msg_size=0, autoping=autoping)
         await socket.prepare(request)
         await talk(socket)
         return socket
@@ -162,15 +167,20 @@ async def talking(talk: Talk) -> AsyncIterator[str]:
 
 
 async def listened(talk: Talk, **limits: float) -> list[bytes]:
-    async with talking(talk) as origin:
-        place = origin.removeprefix("http://")
-        config = Config.under(World().config().config_dir, allow_hosts=frozenset({place}), **limits)
-        fetcher = open_fetcher(config)
-        try:
-            async with asyncio.timeout(10), EventReader(fetcher).open(origin, 3) as frames:
-                return [frame async for frame in frames]
-        finally:
-            await fetcher.close()
+    async with talking(talk, autoping=talk is not silent) as origin:
+        return await heard(origin, **limits)
+
+
+async def heard(origin: str, **limits: float) -> list[bytes]:
+    """All that the server at ``origin`` sends."""
+    place = origin.removeprefix("http://")
+    config = Config.under(World().config().config_dir, allow_hosts=frozenset({place}), **limits)
+    fetcher = open_fetcher(config)
+    try:
+        async with asyncio.timeout(10), EventReader(fetcher).open(origin, 3) as frames:
+            return [frame async for frame in frames]
+    finally:
+        await fetcher.close()
 
 
 async def silent(socket: web.WebSocketResponse) -> None:
@@ -228,6 +238,62 @@ async def test_a_server_that_vanishes_is_unreachable() -> None:
 async def test_a_server_that_does_not_answer_to_pings_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="lost"):
         await listened(silent, event_ping_s=0.2)
+
+
+async def test_a_ping_is_answered() -> None:
+    answers: list[bytes] = []
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.ping(b"are you there?")
+        answers.append((await socket.receive()).data)
+        await socket.send_bytes(b"one")
+
+    async with talking(talk, autoping=False) as origin:
+        assert await heard(origin) == [b"one"]
+    assert answers == [b"are you there?"]
+
+
+async def test_a_host_that_only_pings_is_hung_up_on_and_holds_up_nobody() -> None:
+    turns: list[int] = []
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        transport = socket._req.transport  # type: ignore[union-attr]
+        assert transport is not None
+        transport.write(b"\x89\x00" * 100_000)
+        for turn in range(1000):
+            await asyncio.sleep(0)
+            turns.append(turn)
+
+    with pytest.raises(Unreachable, match="pings and nothing else"):
+        await listened(talk)
+    assert len(turns) > 100
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+async def test_a_compressed_message_is_refused_even_where_the_server_says_it_was_agreed(
+    agreed: bool,
+) -> None:
+    """A hundred kilobytes would become a hundred megabytes."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"permessage-deflate" not in head
+        (key,) = re.findall(rb"(?i)sec-websocket-key: (\S+)", head)
+        answer = base64.b64encode(hashlib.sha1(key + WS_KEY).digest())
+        offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n" if agreed else b""
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + answer + b"\r\n" + offer + b"\r\n"
+        )
+        deflate = zlib.compressobj(wbits=-15)
+        bomb = (deflate.compress(bytes(4_000_000)) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        writer.write(b"\xc2\x7e" + len(bomb).to_bytes(2) + bomb)
+        await writer.drain()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(Unreachable, match="reserved bits"):
+            await heard(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
 
 async def test_who_wants_to_listen_is_sent_nowhere_else() -> None:

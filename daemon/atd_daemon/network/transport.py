@@ -27,6 +27,8 @@ from atd_daemon.network.addresses import Place, admitted
 from atd_daemon.network.fetch import Body, HttpFetcher, RawReply, Request
 
 CHUNK_BYTES = 256 * 1024
+_PINGS = 1000
+"""In a row without a message, after which a host is hung up on; one in half a minute is usual."""
 _CLOSING_S = 2.0  # how long a server may take to say goodbye; it is gone either way
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """Host and port to IP addresses, as text. Raises OSError where there is no answer."""
@@ -126,6 +128,8 @@ class HttpTransport:
             async with self._listening().ws_connect(
                 URL(request.url, encoded=True),
                 heartbeat=self._config.event_ping_s,
+                autoping=False,
+                compress=0,  # nor is it asked for: what comes in is as large as it is
                 max_msg_size=max_bytes + 1,  # aiohttp means "less than"
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING_S),
             ) as socket:
@@ -201,10 +205,19 @@ async def _no_redirect(
 async def _messages(
     socket: aiohttp.ClientWebSocketResponse, host: str, max_bytes: int
 ) -> AsyncIterator[bytes]:
+    pings = 0
     while True:
         message = await socket.receive()
         if message.type is aiohttp.WSMsgType.BINARY:
+            pings = 0
             yield message.data
+        elif message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            pings += 1
+            if pings > _PINGS:
+                raise Unreachable(f"{host} sent {_PINGS} pings and nothing else")
+            if message.type is aiohttp.WSMsgType.PING:
+                await socket.pong(message.data)
+            await asyncio.sleep(0)  # or all that came would be answered in one turn
         elif message.type is aiohttp.WSMsgType.TEXT:
             raise FrameRefused(f"{host} sent text, not a frame", reason=Reject.BAD_FRAME)
         elif socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
