@@ -164,6 +164,7 @@ DOORS: dict[str, list[str]] = {
     "pandas": ["atd.dataset.pandas_door"],
     "polars": ["atd.dataset.polars_door"],
     "datasets": ["atd.dataset.hf_door"],
+    "huggingface_hub": ["atd.publishing.sources.hub"],
     "torch": ["atd.dataset.torch_door"],
     "fsspec": ["atd.dataset.fsspec_door"],
     "typer": ["atd.cli"],
@@ -287,7 +288,12 @@ def test_every_dependency_of_the_distribution_has_a_door() -> None:
     extras = project["optional-dependencies"].values()
     wanted = [*project["dependencies"], *(one for extra in extras for one in extra)]
     names = {re.split(r"[^A-Za-z0-9-]", one)[0].lower() for one in wanted}
-    modules_of = {"pillow": "PIL", "dnspython": "dns", "sqlite-utils": "sqlite_utils"}
+    modules_of = {
+        "pillow": "PIL",
+        "dnspython": "dns",
+        "sqlite-utils": "sqlite_utils",
+        "huggingface-hub": "huggingface_hub",
+    }
     assert {modules_of.get(name, name) for name in names} == set(DOORS) - {"sqlite3"}
 
 

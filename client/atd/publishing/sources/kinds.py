@@ -14,12 +14,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from atd.errors import BadSource
 from atd.publishing.sources.given import Given
-from atd.publishing.sources.source import Source, shown
+from atd.publishing.sources.source import Progress, Source, shown
 
 _ROOM: Final = "atd.publishing.sources"
 
@@ -34,6 +35,8 @@ class Kind:
         files: ends of the names of files that it reads, alone or several in a folder.
         members: ends of names: a folder that holds such a file is of this kind.
         markers: file names: a folder that has one, or whose folders have, is of this kind.
+        scheme: how its addresses begin, where it is not on this machine; the module has
+            ``fetched(address, progress) -> Path`` then, and what is there is of another kind.
         library: what the reader imports that may be missing, and ``extra``: what brings it.
     """
 
@@ -42,6 +45,7 @@ class Kind:
     files: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
+    scheme: str = ""
     library: str = ""
     extra: str = ""
 
@@ -77,6 +81,13 @@ KINDS: Final = (
     Kind("JSON Lines (.jsonl, .ndjson)", "json_lines", (".jsonl", ".ndjson")),
     Kind("Parquet (.parquet)", "parquet", (".parquet", ".pq"), library="pyarrow", extra="parquet"),
     Kind("Arrow (.arrow, .feather)", "arrow_file", _ARROW, library="pyarrow", extra="arrow"),
+    Kind(
+        "hf://datasets/OWNER/NAME",
+        "hub",
+        scheme="hf://",
+        library="huggingface_hub",
+        extra="hf",
+    ),
     Kind("arrays (.npz, .npy, .safetensors)", "arrays", (".npz", ".npy", ".safetensors")),
 )
 
@@ -114,6 +125,19 @@ def kind_of(given: Given) -> Kind:
 
 
 GIVE: Final = f"give {KNOWN}"
+
+
+def fetched(address: str, progress: Progress) -> Path:
+    """``address`` on this machine: itself, unless it is of a kind that has to be fetched.
+
+    Raises:
+        AtdError: as the kind's own module says.
+    """
+    for one in KINDS:
+        if one.scheme and address.startswith(one.scheme):
+            found: Path = door(one.module, one.library, one.extra).fetched(address, progress)
+            return found
+    return Path(address)
 
 
 def door(module: str, library: str = "", extra: str = "") -> ModuleType:

@@ -38,8 +38,8 @@ def open_source(
 
     Args:
         what: a path or a pattern of paths (`str` or `os.PathLike`), ``"-"`` for JSON Lines on
-            stdin; an iterable of samples: dicts, dataclass instances, named tuples, or pairs
-            (key, sample); a dict of arrays, or of iterables by split; a DataFrame of pandas or
+            stdin; ``"hf://datasets/OWNER/NAME"``; an iterable of samples: dicts,
+            dataclass instances, named tuples, or pairs (key, sample); a dict of arrays, or of iterables by split; a DataFrame of pandas or
             polars, an Arrow table, a data set of Hugging Face or of torch, or a dict of such
             tables by split.
         schema: what the samples fit, as a class or a schema; inferred where it is None.
@@ -72,10 +72,12 @@ def open_source(
 def _open_path(path: str, split: str, strip: bool, skip_bad: bool, progress: Progress) -> Source:
     if path == STDIN:
         return json_lines.open_stdin(split, progress)
-    given = Given.of(path, split, strip, skip_bad, progress)
+    local = kinds.fetched(path, progress)
+    given = Given.of(str(local), split, strip, skip_bad, progress)
     if not given.path.exists():
         raise BadSource(f"{shown(path)} does not exist", next_step=kinds.GIVE)
-    return kinds.kind_of(given).open(given)
+    source = kinds.kind_of(given).open(given)
+    return source if "://" not in path else replace(source, origin=path)
 
 
 def _with_schema(source: Source, schema: Schema) -> Source:
