@@ -94,6 +94,9 @@ def lie(data: bytes, at: int, form: str, value: int) -> bytes:
 
 WAV = encoded("WAV", "PCM_16")
 FLAC = encoded("FLAC", "PCM_16")
+# A hundred thousand empty chunks, no two of one name.
+CRUMBS = b"".join(struct.pack("<4sI", number.to_bytes(4), 0) for number in range(100_000))
+CRUMBS = b"RIFF" + struct.pack("<I", 4 + len(CRUMBS)) + b"WAVE" + CRUMBS
 # 36 bits in the middle of the first block of a FLAC file: the number of frames.
 ETERNAL = lie(FLAC, 21, ">B", FLAC[21] | 0x0F)[:22] + b"\xff\xff\xff\xff" + FLAC[26:]
 
@@ -113,6 +116,7 @@ ETERNAL = lie(FLAC, 21, ">B", FLAC[21] | 0x0F)[:22] + b"\xff\xff\xff\xff" + FLAC
         (lie(lie(WAV, 40, "<I", 7), 4, "<I", 43), "cut short?"),
         (WAV[:44][:36], "claims"),
         (b"RIFF\4\0\0\0WAVE", "without its format"),
+        (CRUMBS, "more than 1000 chunks"),
         (ETERNAL, "a sound of 68719476735 frames of 2 channels"),
         (FLAC[:200], "not a decodable sound"),
         (b"fLaC" + bytes(500), "not a decodable sound"),

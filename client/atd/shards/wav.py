@@ -26,6 +26,8 @@ _GUID: Final = bytes.fromhex("000000001000800000aa00389b71")
 """How the identifier of a format goes on after its number, in the extensible form."""
 _FORM: Final = struct.Struct("<HHIIHH")
 _CHUNK: Final = struct.Struct("<4sI")
+_MAX_CHUNKS: Final = 1000
+"""Real files have a dozen. Each takes eight bytes of a file and thirty times that in memory."""
 _WIDTHS: Final = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
 
 
@@ -103,7 +105,7 @@ def _chunks(data: bytes) -> dict[bytes, memoryview]:
     if end > len(data) + 1:  # a last odd chunk may lack its padding
         raise Undecodable(f"a WAV file that claims {end} bytes and has {len(data)}")
     found: dict[bytes, memoryview] = {}
-    at = 12
+    at, count = 12, 0
     while at + _CHUNK.size <= min(end, len(data)):
         name, size = _CHUNK.unpack_from(data, at)
         at += _CHUNK.size
@@ -111,6 +113,9 @@ def _chunks(data: bytes) -> dict[bytes, memoryview]:
             raise Undecodable(
                 f"a WAV chunk {name!a} of {size} bytes, of which {len(data) - at} came"
             )
+        count += 1
+        if count > _MAX_CHUNKS:
+            raise Undecodable(f"a WAV file of more than {_MAX_CHUNKS} chunks")
         found.setdefault(name, view[at : at + size])
         at += size + size % 2
     return found
