@@ -46,12 +46,13 @@ class PlainFormatter(logging.Formatter):
         super().__init__(form)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text; a traceback keeps its lines."""
+        """The record as text; a traceback keeps its lines, set in: whatever an exception says, it
+        makes no line that looks like one of the log's."""
         text = _SECRET.sub("[secret]", super().format(record)) + _left_out(record)
         lines = text[:MAX_TRACE].split("\n")
         if record.exc_info is None:
             lines = ["\\n".join(lines)[:MAX_LINE]]
-        return "\n".join(
+        return "\n  ".join(
             "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines
         )
 

@@ -47,15 +47,15 @@ def test_control_characters_and_line_breaks_are_made_visible() -> None:
     )
 
 
-def test_a_traceback_keeps_its_lines() -> None:
+def test_a_traceback_keeps_its_lines_and_forges_none() -> None:
     try:
-        raise ValueError("bad\x1b[31m")
+        raise ValueError("bad\x1b[31m\n2026-01-01 INFO atd: forged")
     except ValueError as error:
         info = (type(error), error, error.__traceback__)
         record = logging.LogRecord("x", logging.ERROR, "f", 1, "a defect", (), info)
     lines = PlainFormatter("%(message)s").format(record).split("\n")
     assert lines[0] == "a defect"
-    assert lines[-1] == "ValueError: bad\\x1b[31m"
+    assert lines[-2:] == ["  ValueError: bad\\x1b[31m", "  2026-01-01 INFO atd: forged"]
 
 
 # Each from a line of its own, for each line of the code has its own allowance.
