@@ -151,6 +151,19 @@ async def test_a_shard_that_another_kept_data_set_has_stays(
     assert here(client) == set()
 
 
+async def test_a_shard_that_came_for_another_stays_for_a_data_set_that_is_kept_in_part(
+    client: Client, alice: Account, flowers: Published
+) -> None:
+    publish(alice, "herbs", splits={"train": made("b", "h")})
+    await pulled(client, splits=["train"], shards=[0])
+    await pulled(client, "@alice.test/herbs")
+    assert await stored(client) == {"train": (2, 3), "test": (0, 1)}
+    done = await removed(client, "@alice.test/herbs")
+    assert (done["removed"], len(done["shared"]), done["kept"]) == (1, 1, False)
+    assert await stored(client) == {"train": (2, 3), "test": (0, 1)}
+    assert (await removed(client))["shared"] == []
+
+
 async def test_a_shard_that_the_other_split_has_too_stays(client: Client, alice: Account) -> None:
     publish(alice, splits={"train": made("a", "b"), "test": made("b")})
     await pulled(client)
@@ -161,12 +174,13 @@ async def test_a_shard_that_the_other_split_has_too_stays(client: Client, alice:
     assert (await removed(client))["removed"] == 1
 
 
+@pytest.mark.parametrize("changed", [True, False])
 async def test_one_version_goes_and_what_the_kept_one_has_stays(
-    client: Client, alice: Account, flowers: Published
+    client: Client, alice: Account, flowers: Published, changed: bool
 ) -> None:
     await pulled(client)
     again(alice, made("a", "B", "c"))
-    await pulled(client)
+    await pulled(client, f"{REF}@1.1.0", changed=changed)
     done = await removed(client, f"{REF}@1.0.0")
     assert (done["removed"], done["kept"], len(done["shared"])) == (1, True, 3)
     assert here(client) == {cid(data) for data in made("a", "B", "c", "t")}
@@ -210,6 +224,16 @@ async def test_what_was_removed_behind_its_back_is_no_trouble(
     assert await stored(client) == {"train": (0, 3), "test": (0, 1)}
     done = await removed(client)
     assert (done["removed"], done["kept"]) == (0, False)
+
+
+async def test_what_a_killed_daemon_forgot_of_a_pull_is_removed_all_the_same(
+    client: Client, flowers: Published
+) -> None:
+    await pulled(client)
+    with client.services.catalog._database.write() as db:
+        db.execute("DELETE FROM belongings")  # uses are written a few at a time
+    done = await removed(client)
+    assert (done["removed"], done["kept"]) == (4, False)
 
 
 # ---- newer releases

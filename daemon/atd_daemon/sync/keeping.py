@@ -31,6 +31,9 @@ from atd_daemon.sync.renewal import Renewal, all_of, is_known, renewal
 from atd_daemon.sync.resolve import Resolver
 from atd_daemon.sync.together import together
 
+Shared = dict[Cid, tuple[AtUri, str | None]]
+"""Shards that stay, and what has them too: a release, or a split of it."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -51,7 +54,7 @@ class Going:
     did: Did
     name: str
     held: tuple[Holding, ...]
-    shared: dict[Cid, tuple[AtUri, str | None]] = field(default_factory=dict)
+    shared: Shared = field(default_factory=dict)
     whole: bool = False
     kept: bool = False
     releases: frozenset[str] = frozenset()
@@ -87,8 +90,13 @@ class Keeping:
         await asyncio.to_thread(self.kept.begin, self._row(resolved))
 
     async def finish(self, resolved: ResolvedDataset, shards: Sequence[FoundShard]) -> None:
-        """These shards were pulled: the data set is kept at this release."""
-        named = [(shard.entry.digest, shard.entry.name) for shard in shards]
+        """These shards were pulled: the data set is kept at this release, with all that is here."""
+        here = await self.here() | {shard.entry.digest for shard in shards}
+        named = [
+            (shard.entry.digest, shard.entry.name)
+            for shard in resolved.shards
+            if shard.entry.digest in here
+        ]
         uri = resolved.release.uri
         await asyncio.to_thread(self._cache.holdings.belongs, uri, named)
         await asyncio.to_thread(self.kept.set, self._row(resolved))
@@ -214,13 +222,13 @@ class Keeping:
         if splits is None and ref.split is not None:
             splits = [ref.split]
         if splits is None and numbers is None:
-            return self._all_going(did, ref, row, held)
+            return await self._all_going(did, ref, row, held)
         resolved = await self.look(ref)
         chosen = choose(resolved, splits, numbers)
         wanted = {shard.entry.digest for shard in chosen}
         uri = resolved.release.uri
         taken = {id(shard) for shard in chosen}
-        shared = self._shared(wanted, held, {str(uri)})
+        shared = await self._shared(wanted, held, {str(uri)})
         for split in resolved.splits:
             for shard in split.shards:
                 if id(shard) not in taken and shard.entry.digest in wanted:
@@ -234,33 +242,39 @@ class Keeping:
             kept=row is not None,
         )
 
-    def _all_going(
+    async def _all_going(
         self, did: Did, ref: DatasetRef, row: KeptDataset | None, held: Sequence[Holding]
     ) -> Going:
         """As `going`, for one version or all; it works without any record."""
         named = {uri for one in held for uri in one.names} | set(self._cache.holdings.releases())
         uris = {uri for uri in named if _is_of(uri, did, ref)}
+        wanted: set[Cid] = set()
         mine = row is not None and ref.version in (None, row.version)
         if row is not None and mine:
             uris.add(str(row.release))
-        wanted = {one.digest for one in held if not uris.isdisjoint(one.names)}
-        shared = self._shared(wanted, held, uris)
+            # A killed daemon may have forgotten for whom the last few shards came.
+            with contextlib.suppress(AtdError):
+                wanted = {shard.entry.digest for shard in (await self._known(row)).shards}
+        wanted = {
+            one.digest for one in held if one.digest in wanted or not uris.isdisjoint(one.names)
+        }
+        shared = await self._shared(wanted, held, uris)
         going = tuple(one for one in held if one.digest in wanted - shared.keys())
         return Going(did, ref.name, going, shared, True, mine, frozenset(uris))
 
-    def _shared(
-        self,
-        wanted: Collection[Cid],
-        held: Sequence[Holding],
-        mine: Collection[str],
-    ) -> dict[Cid, tuple[AtUri, str | None]]:
+    async def _shared(
+        self, wanted: Collection[Cid], held: Sequence[Holding], mine: Collection[str]
+    ) -> Shared:
         """Those of the shards that another kept release has, with its URI."""
-        others = {str(one.release) for one in self.kept.all()} - set(mine)
-        found: dict[Cid, tuple[AtUri, str | None]] = {}
-        for one in held:
-            by = sorted(others.intersection(one.names))
-            if one.digest in wanted and by:
-                found[one.digest] = AtUri.parse(by[0]), None
+        found: Shared = {}
+        for row in self.kept.all():
+            uri = str(row.release)
+            if uri in mine:
+                continue
+            digests = {one.digest for one in held if uri in one.names}
+            with contextlib.suppress(AtdError):
+                digests |= {shard.entry.digest for shard in (await self._known(row)).shards}
+            found |= dict.fromkeys(digests.intersection(wanted), (row.release, None))
         return found
 
     async def remove(self, going: Going, *, force: bool) -> Trimmed:
