@@ -33,6 +33,10 @@ FLUSH_S: Final = 2.0
 THREADS: Final = 4
 AT_ONCE: Final = 2
 """Questions and resyncs of one host at a time."""
+CLAIMS: Final = 100
+CLAIM_EVERY_S: Final = 0.2
+"""Questions that the events of one host bring about: so many at once, then one in so long. They go
+to others, the directory of DIDs among them, whom nobody shall make us flood."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +56,7 @@ class Board:
         self._news = asyncio.Event()
         self._shifted = asyncio.Condition()
         self._gates: dict[str, asyncio.Semaphore] = {}
+        self._turns: dict[str, float] = {}
         self._counts: dict[tuple[Did | None, str, str], tuple[int, str]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="follow")
 
@@ -75,6 +80,7 @@ class Board:
     def forget_gate(self, origin: str) -> None:
         """Nobody is at this host any more."""
         self._gates.pop(origin, None)
+        self._turns.pop(origin, None)
 
     # --- states -----------------------------------------------------------------------------------
 
@@ -124,11 +130,19 @@ class Board:
         heapq.heappush(self._heap, (due, self._pushed, repo.did))
         self._news.set()
 
-    def need_again(self, repo: Repo, need: Need, every_s: float) -> None:
-        """As `need`, but not more often than ``every_s``: for what strangers can bring about."""
-        asked_at = repo.asked_at.get(need)
-        wait = 0.0 if asked_at is None else asked_at + every_s - self.time.now()
-        self.need(repo, need, max(0.0, wait))
+    def need_again(self, repo: Repo, need: Need, every_s: float, origin: str) -> None:
+        """As `need`, but not more often than ``every_s``: for what strangers can bring about.
+
+        Nor does one of them bring about too much at a time: what the events of ``origin`` make us
+        ask, beyond `CLAIMS` at once, waits for one another, `CLAIM_EVERY_S` each.
+        """
+        now, asked_at = self.time.now(), repo.asked_at.get(need)
+        wait = 0.0 if asked_at is None else max(0.0, asked_at + every_s - now)
+        turn = max(self._turns.get(origin, 0.0), now - CLAIMS * CLAIM_EVERY_S) + CLAIM_EVERY_S
+        wait = max(wait, turn - now)
+        if repo.due.get(need, now + wait + 1) > now + wait:
+            self._turns[origin] = turn
+            self.need(repo, need, wait)
 
     def due(self) -> Iterator[Repo]:
         """The repositories for which something is due now, and whom nobody tends yet."""

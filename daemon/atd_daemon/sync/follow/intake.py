@@ -114,7 +114,7 @@ class Intake:
             return True
         what = f"{repo.did} is at {repo.host}, message {message.seq} came from {stream.origin}"
         self._board.reject(repo.did, stream.origin, Reject.WRONG_HOST, what)
-        self._board.need_again(repo, Need.IDENTITY, self._confirm_every_s)
+        self._board.need_again(repo, Need.IDENTITY, self._confirm_every_s, stream.origin)
         return False
 
     def _claimed(
@@ -123,18 +123,18 @@ class Intake:
         """Have asked at its source what nobody signed."""
         if isinstance(message, AccountMessage):
             repo.claimed_active = (stream.origin, message.active)
-            self._board.need_again(repo, Need.STATUS, self._confirm_every_s)
+            self._board.need_again(repo, Need.STATUS, self._confirm_every_s, stream.origin)
         elif message.handle is not None:
             repo.claimed_handle = (stream.origin, message.handle)
         # A migration is told by #account or #identity alone; both change who and where it is.
-        self._board.need_again(repo, Need.IDENTITY, self._confirm_every_s)
+        self._board.need_again(repo, Need.IDENTITY, self._confirm_every_s, stream.origin)
 
     async def _told(self, stream: Stream, repo: Repo, message: CommitMessage | SyncMessage) -> None:
         """A commit or a sync of a followed publisher, from where it may come from."""
         if repo.state is State.INACTIVE:
             what = f"{repo.did} is not active, message {message.seq} tells of a commit"
             self._board.reject(repo.did, stream.origin, Reject.INACTIVE, what)
-            self._board.need_again(repo, Need.STATUS, self._confirm_every_s)
+            self._board.need_again(repo, Need.STATUS, self._confirm_every_s, stream.origin)
         elif repo.state is State.SYNCING:
             await self._hold(stream, repo, message)
         else:
@@ -263,8 +263,8 @@ class Intake:
             await self._gap(repo)
             return
         if error.reason == Reject.BAD_SIGNATURE:
-            board.need_again(repo, Need.IDENTITY, self._confirm_every_s)
-        board.need_again(repo, Need.CHECK, self._confirm_every_s)
+            board.need_again(repo, Need.IDENTITY, self._confirm_every_s, stream.origin)
+        board.need_again(repo, Need.CHECK, self._confirm_every_s, stream.origin)
 
     async def _gap(self, repo: Repo) -> None:
         await self._board.gap(repo, self.pause(repo))
