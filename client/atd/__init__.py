@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from atd.keeping import outdated, remove, untrack
     from atd.locks import lock
     from atd.proofs import check_proof, prove
-    from atd.publishing import PublishedRelease, publish
+    from atd.publishing import PublishedRelease, publish, writer
     from atd.publishing import pack_folder as pack
+    from atd.recipes.classes import recipe
+    from atd.recipes.prepare import Prepared, prepare_dataset
     from atd.schema.classes import About, Shape, sample, schema_of
     from atd.schema.fields import Label
     from atd.schema.row import Row
@@ -62,7 +64,9 @@ _ROOMS = {
     "atd.keeping": ("outdated", "remove", "untrack"),
     "atd.locks": ("lock",),
     "atd.proofs": ("check_proof", "prove"),
-    "atd.publishing": ("PublishedRelease", "publish"),
+    "atd.publishing": ("PublishedRelease", "publish", "writer"),
+    "atd.recipes.classes": ("recipe",),
+    "atd.recipes.prepare": ("Prepared", "prepare_dataset"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
     "atd.schema.fields": ("Label",),
     "atd.schema.row": ("Row",),
@@ -97,6 +101,7 @@ __all__ = [
     "DatasetInfo",
     "Image",
     "Label",
+    "Prepared",
     "PublishedRelease",
     "Ragged",
     "Ref",
@@ -117,9 +122,11 @@ __all__ = [
     "mix",
     "outdated",
     "pack",
+    "prepare_dataset",
     "prove",
     "publish",
     "pull",
+    "recipe",
     "remove",
     "sample",
     "schema_of",
@@ -128,6 +135,7 @@ __all__ = [
     "unpublish",
     "untrack",
     "verify",
+    "writer",
 ]
 
 

@@ -20,27 +20,32 @@ if TYPE_CHECKING:
     from atd.publishing.planning import Plan
     from atd.publishing.sources.opening import open_source
     from atd.publishing.sources.source import Source
+    from atd.publishing.writing import Writer, writer
 
 __all__ = [
     "Plan",
     "PublishedRelease",
     "Source",
+    "Writer",
     "open_source",
     "pack",
     "pack_folder",
     "plan",
     "publish",
+    "writer",
 ]
 
 _WHERE: Final = {
     "Plan": "atd.publishing.planning",
     "PublishedRelease": "atd.publishing.client",
     "Source": "atd.publishing.sources.source",
+    "Writer": "atd.publishing.writing",
     "open_source": "atd.publishing.sources.opening",
     "pack": "atd.publishing.packing",
     "pack_folder": "atd.publishing.packing",
     "plan": "atd.publishing.client",
     "publish": "atd.publishing.client",
+    "writer": "atd.publishing.writing",
 }
 
 

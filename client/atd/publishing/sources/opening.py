@@ -38,10 +38,10 @@ def open_source(
 
     Args:
         what: a path or a pattern of paths (`str` or `os.PathLike`), ``"-"`` for JSON Lines on
-            stdin; ``"hf://datasets/OWNER/NAME"``; an iterable of samples: dicts,
-            dataclass instances, named tuples, or pairs (key, sample); a dict of arrays, or of iterables by split; a DataFrame of pandas or
-            polars, an Arrow table, a data set of Hugging Face or of torch, or a dict of such
-            tables by split.
+            stdin; ``"hf://datasets/OWNER/NAME"``; an iterable of samples: dicts, dataclass
+            instances, named tuples, or pairs (key, sample); a dict of arrays, or of iterables by
+            split; a DataFrame of pandas or polars, an Arrow table, a data set of Hugging Face or
+            of torch, or a dict of such tables by split.
         schema: what the samples fit, as a class or a schema; inferred where it is None.
         strip_metadata: take EXIF, XMP and comments out of images, without touching a pixel.
         skip_bad: leave out files that cannot be published (`Source.skipped` names them).
