@@ -72,6 +72,7 @@ class Stage:
 
     async def lie(self, name: str, account: Account) -> Told:
         """Tell a lie at rest, wait until the truth is found, and see it counted."""
+        self.world.honest()  # what is asked is answered: else nothing could be confirmed
         other = next(one for one in self.people if one.pds is not account.pds)
         leaves = name == "a commit of somebody who left"
         if leaves:
@@ -83,7 +84,7 @@ class Stage:
         if leaves:
             account.become("active")
         if Reject.UNCONFIRMED in told.reasons:  # who asked just now asks again a little later
-            await self.daemon.pass_time(CONFIRM_EVERY_S + 1, CONFIRM_EVERY_S + 1)
+            await self.daemon.pass_time(3 * CONFIRM_EVERY_S, CONFIRM_EVERY_S)
         await self.settle()
         await self.counted(told, before)
         return told

@@ -215,6 +215,7 @@ class Tender:
                 await self._left(repo, "not hosted", error)
             return
         except Unreachable as error:
+            repo.claimed_active = repo.claimed_active or claim  # still to be confirmed
             await self._board.fail(repo, error)
             self._board.need(repo, Need.STATUS, STATUS_AGAIN_S)
             return
