@@ -11,7 +11,7 @@ from oracle.histories import History
 from oracle.stage import Stage
 
 SEEDS = int(os.environ.get("ATD_SOAK_SEEDS", "20"))
-LENGTH = 8
+LENGTH = 8 if SEEDS <= 20 else 20
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
