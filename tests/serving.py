@@ -19,6 +19,7 @@ from atd.connection import Connection, Param
 from atd.lexicon_files import catalog
 from atd.settings import Settings
 from atd_daemon import lifecycle
+from atd_daemon.inflight import InFlight
 from atd_daemon.server import UnixDoor, create_app
 from atd_daemon.services import Services, wired
 from world import World
@@ -83,10 +84,13 @@ async def serving(world: World, folder: Path, **variables: str) -> AsyncIterator
     )
     async with parts as services:
         with lifecycle.listening(settings.socket_path) as line:
-            runner = web.AppRunner(create_app(services, UnixDoor()), access_log=None)
+            app = create_app(services, UnixDoor())
+            in_flight = InFlight(app)
+            runner = web.AppRunner(app, access_log=None)
             await runner.setup()
             await web.SockSite(runner, line).start()
             try:
                 yield Client(Connection(settings, start=False), services)
             finally:
                 await runner.cleanup()
+                await in_flight.end(grace_s=5)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 from aiohttp import http_exceptions, web
 
+from atd_daemon.inflight import InFlight
+
 _GRACE_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Listener:
         self.what = what
         self._create = create
         self._runner: web.AppRunner | None = None
+        self._in_flight: InFlight | None = None
         self._changing = asyncio.Lock()
 
     @property
@@ -58,8 +61,10 @@ class Listener:
         async with self._changing:
             if self._runner is not None:
                 return
+            app = self._create()
+            in_flight = InFlight(app)
             runner = web.AppRunner(
-                self._create(), access_log=None, logger=_http_log, shutdown_timeout=_GRACE_S
+                app, access_log=None, logger=_http_log, shutdown_timeout=_GRACE_S
             )
             await runner.setup()
             try:
@@ -69,7 +74,7 @@ class Listener:
                 self.problem = f"cannot listen on {self.listen}: {error.strerror}"
                 _log.warning("%s: %s", self.what, self.problem)
                 return
-            self._runner, self.problem = runner, None
+            self._runner, self._in_flight, self.problem = runner, in_flight, None
             _log.info("%s listens on %s", self.what, self.listen)
 
     async def _bind(self, runner: web.AppRunner) -> None:
@@ -77,8 +82,9 @@ class Listener:
         await web.TCPSite(runner, self.address, self.port).start()
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and wait for what is being answered."""
         async with self._changing:
-            if self._runner is not None:
+            if self._runner is not None and self._in_flight is not None:
                 await self._runner.cleanup()
-                self._runner = None
+                await self._in_flight.end(_GRACE_S)
+                self._runner = self._in_flight = None

@@ -24,6 +24,7 @@ from atd import __version__, api
 from atd.errors import AtdError
 from atd.settings import Settings
 from atd_daemon import lifecycle
+from atd_daemon.inflight import InFlight
 from atd_daemon.public.opening import open_public
 from atd_daemon.server import TcpDoor, UnixDoor, create_app
 from atd_daemon.server.doors import Door
@@ -109,9 +110,9 @@ async def _open(
     site: Callable[[web.AppRunner], web.BaseSite],
 ) -> None:
     """Serve the control application by ``door``, until the stack unwinds."""
-    runner = web.AppRunner(
-        create_app(services, door), access_log=None, shutdown_timeout=GRACE_S, handle_signals=False
-    )
+    app = create_app(services, door)
+    stack.push_async_callback(InFlight(app).end, GRACE_S)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await site(runner).start()

@@ -18,6 +18,7 @@ from atd_daemon.host.account import Account
 from atd_daemon.host.app import create_host_app
 from atd_daemon.host.host import Host, NewAccount
 from atd_daemon.host.limits import HostLimits
+from atd_daemon.inflight import InFlight
 
 
 class Served:
@@ -35,7 +36,9 @@ class Served:
         self.port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._runner = web.AppRunner(create_host_app(self.host), shutdown_timeout=5)
+        app = create_host_app(self.host)
+        self._in_flight = InFlight(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=5)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -62,7 +65,11 @@ class Served:
 
     def stop(self) -> None:
         """Stop serving; the host stays open."""
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(20)
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        await self._in_flight.end(grace_s=5)
 
     @property
     def domain(self) -> str:

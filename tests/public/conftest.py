@@ -116,7 +116,6 @@ def serve(world: World, tmp_path: Path) -> Serve:
                 yield Group(client, f"http://{listener.listen}", shared, now, listener)
             finally:
                 await listener.close()
-                await asyncio.sleep(0.01)  # handlers of connections that were cut end now
 
     return make
 

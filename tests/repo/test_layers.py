@@ -42,8 +42,9 @@ LIBRARY = [
 PUBLIC = [
     *LIBRARY,
     "atd",
-    *(f"atd_daemon.{room}" for room in ("public", "catalog", "config", "health", "listener")),
-    *(f"atd_daemon.{room}" for room in ("metrics", "server", "store", "sync", "network.fetch")),
+    *(f"atd_daemon.{room}" for room in ("public", "catalog", "config", "health", "inflight")),
+    *(f"atd_daemon.{room}" for room in ("listener", "metrics", "server", "store", "sync")),
+    "atd_daemon.network.fetch",
 ]
 
 ARROWS: dict[str, list[str]] = {
@@ -110,11 +111,12 @@ ARROWS: dict[str, list[str]] = {
         "atd.files",
         *(f"atd_daemon.{room}" for room in ("store", "network", "config")),
     ],
-    "atd_daemon.listener": [],
+    "atd_daemon.inflight": [],
+    "atd_daemon.listener": ["atd_daemon.inflight"],
     "atd_daemon.host": [
         *RECORDS,
         "atd",
-        *(f"atd_daemon.{room}" for room in ("host", "sqlite", "listener")),
+        *(f"atd_daemon.{room}" for room in ("host", "sqlite", "inflight", "listener")),
     ],
     "atd_daemon.sync": [
         *LIBRARY,
@@ -170,7 +172,15 @@ DOORS: dict[str, list[str]] = {
     "typer": ["atd.cli"],
     "aiohttp": [
         f"atd_daemon.{room}"
-        for room in ("network.transport", "server", "host", "public", "listener", "main")
+        for room in (
+            "network.transport",
+            "server",
+            "host",
+            "public",
+            "inflight",
+            "listener",
+            "main",
+        )
     ],
     "dns": ["atd_daemon.network.names"],
     "sqlite_utils": ["atd_daemon.catalog.migrations"],
