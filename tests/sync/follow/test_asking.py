@@ -1,4 +1,4 @@
-"""What strangers say makes us ask others: bounded, whoever says it of how many publishers."""
+"""What one host can bring about, however many publishers it talks of: questions, and memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from atd.protocol.syntax import Did
+from atd.protocol.frames import MAX_BLOCKS_BYTES, SyncMessage
+from atd.protocol.syntax import Did, Tid
 from atd_daemon.catalog import Catalog
 from atd_daemon.sync.follow.board import CLAIM_EVERY_S, CLAIMS, Board
-from atd_daemon.sync.follow.repo import Need, Repo
+from atd_daemon.sync.follow.repo import MAX_HOST_HELD_BYTES, Held, Need, Repo
 from atd_daemon.sync.follow.states import State
 from following import HandTime
 from world import World
@@ -82,3 +83,20 @@ def test_one_host_does_not_use_up_what_another_may(board: Board) -> None:
     board.repos[repo.did] = repo
     board.need_again(repo, Need.STATUS, 10.0, HONEST)
     assert asked(board) == 1
+
+
+def test_a_host_that_fills_the_memory_with_events_leaves_room_for_the_others(board: Board) -> None:
+    rev = Tid("3kzyxwvutsr23")
+    repos = list(board.repos.values())
+
+    def event(repo: Repo, origin: str) -> Held:
+        return Held(origin, SyncMessage(1, repo.did, rev, bytes(MAX_BLOCKS_BYTES), "2026"))
+
+    for repo in repos[:50]:
+        while board.has_room(repo, one := event(repo, LIAR)):
+            board.hold(repo, one)
+    assert MAX_HOST_HELD_BYTES - 2 * MAX_BLOCKS_BYTES < board.held_bytes <= MAX_HOST_HELD_BYTES
+    assert board.has_room(repos[-1], event(repos[-1], HONEST))
+    for repo in repos[:50]:
+        board.drop_held(repo)
+    assert board.has_room(repos[0], event(repos[0], LIAR))

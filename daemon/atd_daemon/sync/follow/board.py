@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -22,7 +23,15 @@ from atd.protocol.rejects import Reject
 from atd.protocol.syntax import Did
 from atd_daemon.catalog import Catalog
 from atd_daemon.catalog.following import Following
-from atd_daemon.sync.follow.repo import Held, Need, Repo
+from atd_daemon.sync.follow.repo import (
+    MAX_ALL_HELD_BYTES,
+    MAX_HELD,
+    MAX_HELD_BYTES,
+    MAX_HOST_HELD_BYTES,
+    Held,
+    Need,
+    Repo,
+)
 from atd_daemon.sync.follow.states import Event, State, after
 from atd_daemon.sync.follow.timing import Time
 from atd_daemon.sync.together import to_the_end
@@ -48,6 +57,7 @@ class Board:
         self.repos: dict[Did, Repo] = {}
         self.time = time
         self.held_bytes = 0
+        self._held_of: Counter[str] = Counter()
         self.changed: Callable[[], None] = lambda: None
         """Called after every change that lists or metrics would show."""
         self._catalog = catalog
@@ -81,6 +91,8 @@ class Board:
         """Nobody is at this host any more."""
         self._gates.pop(origin, None)
         self._turns.pop(origin, None)
+        if not self._held_of[origin]:
+            del self._held_of[origin]
 
     # --- states -----------------------------------------------------------------------------------
 
@@ -167,15 +179,26 @@ class Board:
 
     # --- holding ----------------------------------------------------------------------------------
 
+    def has_room(self, repo: Repo, event: Held) -> bool:
+        """Whether one more event may be kept for ``repo``, and from its host, and at all."""
+        return (
+            len(repo.held) < MAX_HELD
+            and repo.held_bytes + event.size <= MAX_HELD_BYTES
+            and self._held_of[event.origin] + event.size <= MAX_HOST_HELD_BYTES
+            and self.held_bytes + event.size <= MAX_ALL_HELD_BYTES
+        )
+
     def hold(self, repo: Repo, event: Held) -> None:
         """Keep an event until the resync of ``repo`` is done."""
         repo.hold(event)
         self.held_bytes += event.size
+        self._held_of[event.origin] += event.size
 
     def release(self, repo: Repo) -> Held:
         """The oldest event that was kept for ``repo``."""
         event = repo.release()
         self.held_bytes -= event.size
+        self._held_of[event.origin] -= event.size
         return event
 
     def drop_held(self, repo: Repo, origin: str | None = None) -> None:

@@ -34,14 +34,7 @@ from atd.records import Record, parse
 from atd_daemon.catalog.following import Head, Position
 from atd_daemon.sync.follow.board import Board
 from atd_daemon.sync.follow.judging import Meaning, Told, after_proof, before_proof
-from atd_daemon.sync.follow.repo import (
-    MAX_ALL_HELD_BYTES,
-    MAX_HELD,
-    MAX_HELD_BYTES,
-    Held,
-    Need,
-    Repo,
-)
+from atd_daemon.sync.follow.repo import Held, Need, Repo
 from atd_daemon.sync.follow.states import State
 from atd_daemon.sync.follow.stream import Stream
 from atd_daemon.sync.follow.timing import GAPS
@@ -143,12 +136,7 @@ class Intake:
     async def _hold(self, stream: Stream, repo: Repo, message: CommitMessage | SyncMessage) -> None:
         """Keep it until the resync is done; if that is too much, the resync is done again."""
         event, board = Held(stream.origin, message), self._board
-        full = (
-            len(repo.held) >= MAX_HELD
-            or repo.held_bytes + event.size > MAX_HELD_BYTES
-            or board.held_bytes + event.size > MAX_ALL_HELD_BYTES
-        )
-        if not full:
+        if board.has_room(repo, event):
             board.hold(repo, event)
             stream.holding.add(repo.did)
             return

@@ -21,8 +21,10 @@ from atd_daemon.sync.follow.states import State
 
 MAX_HELD: Final = 500
 MAX_HELD_BYTES: Final = 16 * 1024 * 1024
+MAX_HOST_HELD_BYTES: Final = 32 * 1024 * 1024
 MAX_ALL_HELD_BYTES: Final = 128 * 1024 * 1024
-"""Of the events of one repository that wait for its resync, and of those of all repositories."""
+"""Of the events of one repository that wait for its resync, of those that one host told, and of
+those of all repositories."""
 _EVENT_BYTES: Final = 1000
 _OP_BYTES: Final = 500
 """What an event, and an operation of it, take beside blocks and paths."""
