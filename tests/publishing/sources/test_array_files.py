@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,12 @@ def test_two_archives_of_one_split(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", y=np.arange(2))
     with pytest.raises(BadSource, match="would be one split"):
         open_source(tmp_path)
+
+
+def test_an_archive_that_unpacks_to_more_than_the_memory(tmp_path: Path) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776,), }\n"
+    start = b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("x.npy", start + bytes(100))
+    with pytest.raises(BadSource, match=r"bomb\.npz"):
+        open_source(tmp_path / "bomb.npz")

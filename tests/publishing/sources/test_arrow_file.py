@@ -11,6 +11,7 @@ from atd.errors import BadSource
 from atd.publishing.packing import pack
 from atd.publishing.sources.opening import open_source
 from atd.schema.fields import Int, Label, String
+from publish import pictures
 
 pa = pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
 feather = pytest.importorskip("pyarrow.feather")
@@ -79,3 +80,27 @@ def test_files_of_different_columns_are_named(tmp_path: Path) -> None:
 def test_a_table_without_rows(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="no rows"):
         open_source(file(tmp_path / "a.arrow", table(n=pa.array([], pa.int8()))))
+
+
+def test_rows_with_pictures_that_do_not_decode_are_named(tmp_path: Path) -> None:
+    whole = pictures.encoded()
+    noted = b'{"info": {"features": {"image": {"_type": "Image"}}}}'
+    files = [{"bytes": data, "path": "x.png"} for data in (whole, whole[:80], None, whole)]
+    rows = table(n=[0, 1, 2, 3], image=files)
+    rows = rows.replace_schema_metadata({b"huggingface": noted})
+    path = file(tmp_path / "x.arrow", rows)
+    with pytest.raises(BadSource, match="2 rows cannot be published") as caught:
+        open_source(path)
+    assert "row 1: image (image: not a decodable picture" in caught.value.message
+    assert "row 2: image (expected the bytes of a file" in caught.value.message
+    source = open_source(path, skip_bad=True)
+    found = list(source.splits["train"].samples(source.schema))
+    assert [(key, sample["n"]) for key, sample in found] == [("000000000", 0), ("000000003", 3)]
+    assert source.count == 2
+    assert len(source.skipped) == 2
+
+
+def test_columns_of_one_name(tmp_path: Path) -> None:
+    rows = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["n", "n"])
+    with pytest.raises(BadSource, match="several columns n"):
+        open_source(file(tmp_path / "x.arrow", rows))

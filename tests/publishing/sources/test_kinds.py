@@ -10,6 +10,7 @@ import pytest
 from atd.errors import BadSource
 from atd.publishing.sources import kinds
 from atd.publishing.sources.opening import open_source
+from publish import pictures
 
 
 def test_every_kind_is_named_where_nothing_fits(tmp_path: Path) -> None:
@@ -60,3 +61,40 @@ def test_a_link_that_leads_in_a_circle(tmp_path: Path) -> None:
     os.symlink(tmp_path, tmp_path / "a" / "again")
     with pytest.raises(BadSource, match="leads back to a folder above it"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("csv", "n\n1\n", "n\n1,2\n"),
+        ("jsonl", '{"n": 1}\n', "hello\n"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_left_out_and_named(
+    tmp_path: Path, name: str, good: str, bad: str
+) -> None:
+    (tmp_path / f"train-0.{name}").write_text(good)
+    (tmp_path / f"train-1.{name}").write_text(bad)
+    (tmp_path / f"test.{name}").write_text(bad)
+    with pytest.raises(BadSource):
+        open_source(tmp_path)
+    source = open_source(tmp_path, skip_bad=True)
+    assert source.count == 1
+    assert len(source.skipped) == 2
+    assert f"train-1.{name}" in " ".join(source.skipped)
+    (tmp_path / f"train-0.{name}").unlink()
+    with pytest.raises(BadSource, match="no table that can be read"):
+        open_source(tmp_path, skip_bad=True)
+
+
+def test_names_that_are_no_text_are_shown_and_make_keys(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/rose"
+    os.mkdir(folder)
+    for name in (b"a\xff.png", b"b\xfe.png"):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write(pictures.encoded() if name[:1] == b"a" else b"no picture")
+    with pytest.raises(BadSource, match=r"b\\udcfe\.png"):
+        open_source(tmp_path)
+    source = open_source(tmp_path, skip_bad=True)
+    ((key, _),) = source.splits["train"].samples(source.schema)
+    assert key.isascii()

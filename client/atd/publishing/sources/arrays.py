@@ -28,6 +28,8 @@ from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.source import Item, Source, SplitSource, shown
 from atd.schema.fields import Array, Bool, Field, Float, Int, Kind, Schema, String, Timestamp
+from atd.shards.room import check_room
+from atd.shards.unfit import Unfit
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -85,6 +87,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.suffix.lower() == ".safetensors":
             return safetensors.load(path)
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as packed:
+                check_room(sum(one.file_size for one in packed.infolist()))
         found = np.load(path, mmap_mode=_MAPPED.get(path.suffix.lower()), allow_pickle=False)
         if isinstance(found, np.ndarray):
             return {"": found}
@@ -92,6 +97,8 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             return {name: found[name] for name in found.files}
     except OSError as error:
         raise BadSource(f"cannot read {shown(path)}: {error.strerror or error}") from None
+    except (Unfit, MemoryError):
+        raise BadSource(f"{shown(path)} unpacks to more than fits into memory") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise BadSource(
             f"{shown(path)} is not an {path.suffix} file of plain arrays: {quote(str(error))}",

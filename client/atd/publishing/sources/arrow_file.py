@@ -6,6 +6,7 @@ mapped, not read, so it may be larger than the memory.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from atd.protocol.syntax import quote
 from atd.publishing.sources.arrow_rows import Rows, of_table, open_rows
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.source import Progress, Source, Tables, shown
+from atd.publishing.sources.tables import open_files
 
 SUFFIXES: Final = (".arrow", ".feather", ".ipc")
 _FILE_MAGIC: Final = b"ARROW1"
@@ -24,11 +26,11 @@ _FILE_MAGIC: Final = b"ARROW1"
 
 def open_given(given: Given) -> Source:
     """The rows of an Arrow file, or of all in a folder; see `open_tables`."""
-    return open_tables(given.tables(SUFFIXES), given.progress)
+    return open_files(given, SUFFIXES, partial(open_tables, skip_bad=given.skip_bad))
 
 
-def open_tables(paths: Tables, progress: Progress) -> Source:
-    """The rows of Arrow files: the files of each split, in order.
+def open_tables(paths: Tables, progress: Progress, *, skip_bad: bool = False) -> Source:
+    """The rows of Arrow files: the files of each split, in order; see `open_rows`.
 
     Raises:
         BadSource: a file that is not Arrow, columns of different types, or a type without kind.
@@ -38,6 +40,7 @@ def open_tables(paths: Tables, progress: Progress) -> Source:
         {split: [read(path) for path in found] for split, found in paths.items()},
         "Arrow table" if len(files) == 1 else f"{len(files)} Arrow tables",
         str(files[0] if len(files) == 1 else files[0].parent),
+        skip_bad=skip_bad,
     )
 
 

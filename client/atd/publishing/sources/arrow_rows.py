@@ -9,6 +9,7 @@ images and sounds. The key of a sample is its row number, counted from 0 in each
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +17,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from atd.errors import BadSource, LocalError
+from atd.errors import BadSource, LocalError, ShardError
 from atd.protocol.syntax import quote
 from atd.publishing.sources.csv_table import field_name
 from atd.publishing.sources.keys import row_key
-from atd.publishing.sources.source import Pair, Source, SplitSource, shown
+from atd.publishing.sources.source import Pair, Source, SplitSource, settle_bad, shown
 from atd.schema.fields import (
     Audio,
     Bool,
@@ -37,6 +38,7 @@ from atd.schema.fields import (
     Struct,
     Timestamp,
 )
+from atd.shards import media
 
 BATCH: Final = 1_000
 """Rows that are made into Python values at a time."""
@@ -45,7 +47,7 @@ _MEDIA_STRUCT: Final = {"bytes", "path"}
 _MEDIA: Final[Mapping[str, type[Kind]]] = {"Image": Image, "Audio": Audio}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """One table.
 
@@ -72,11 +74,18 @@ def of_table(table: Any, where: str) -> Rows:
     return Rows(where, table.schema, table.num_rows, batches)
 
 
-def open_rows(splits: Mapping[str, Sequence[Rows]], what: str, origin: str) -> Source:
+def open_rows(
+    splits: Mapping[str, Sequence[Rows]], what: str, origin: str, *, skip_bad: bool = False
+) -> Source:
     """The rows of tables: those of each split, in order.
 
+    Args:
+        what: the kind of source in words; ``origin``: where it is.
+        skip_bad: leave out rows whose pictures cannot be decoded.
+
     Raises:
-        BadSource: columns of different types, a type without a kind, or no rows.
+        BadSource: columns of different types or of one name, a type without a kind, no rows, or
+            pictures that cannot be decoded.
     """
     tables = [one for found in splits.values() for one in found]
     first = tables[0]
@@ -86,20 +95,28 @@ def open_rows(splits: Mapping[str, Sequence[Rows]], what: str, origin: str) -> S
                 f"{shown(other.where)} has other columns or types than {shown(first.where)}",
                 next_step="write all files of a data set with one schema",
             )
+    twice = [name for name, many in Counter(first.schema.names).items() if many > 1]
+    if twice:
+        raise BadSource(f"{shown(first.where)} has several columns {shown(twice[0])}")
     if not any(one.count for one in tables):
         raise BadSource(f"{shown(origin)} has columns and no rows")
     fields = _fields(first, tables)
     titles = {field.name: title for field, title in zip(fields, first.schema.names, strict=True)}
+    bad = {table: _undecodable(table, fields, titles) for table in tables}
+    lines = [line for found in bad.values() for line in found.values()]
+    skipped = settle_bad(lines, "rows cannot be published", "repair or remove them", skip=skip_bad)
     return Source(
         what=what,
         origin=origin,
         schema=Schema(tuple(fields)),
         splits={
             name: SplitSource(
-                partial(_samples, found, titles), count=sum(one.count for one in found)
+                partial(_samples, [(one, frozenset(bad[one])) for one in found], titles),
+                count=sum(one.count - len(bad[one]) for one in found),
             )
             for name, found in splits.items()
         },
+        skipped=skipped,
         travels=(f"every cell of {len(fields)} columns: {', '.join(map(shown, titles.values()))}",),
     )
 
@@ -133,6 +150,23 @@ def _with_nulls(tables: Sequence[Rows]) -> set[str]:
             ):
                 found.add(name)
     return found
+
+
+def _undecodable(table: Rows, fields: Sequence[Field], titles: Mapping[str, str]) -> dict[int, str]:
+    """The rows with a picture that cannot be decoded, and which it is."""
+    bad: dict[int, str] = {}
+    for title in [titles[one.name] for one in fields if isinstance(one.kind, Image)]:
+        row = 0
+        for batch in table.batches([title]):
+            for value in batch.column(0).to_pylist():
+                try:
+                    if value is not None:
+                        media.Image(_file(value, "")).decode()
+                except (ShardError, BadSource) as error:
+                    what = error.message.removeprefix(": ")
+                    bad[row] = f"{shown(table.where)}, row {row}: {shown(title)} ({what})"
+                row += 1
+    return bad
 
 
 def _features(schema: Any) -> Mapping[str, Any]:
@@ -194,13 +228,19 @@ def _struct(arrow: Any) -> Kind:
     return Struct(tuple(Field(one.name, kind_of(one.type), nullable=True) for one in fields))
 
 
-def _samples(tables: Sequence[Rows], titles: Mapping[str, str], schema: Schema) -> Iterator[Pair]:
+def _samples(
+    tables: Sequence[tuple[Rows, frozenset[int]]], titles: Mapping[str, str], schema: Schema
+) -> Iterator[Pair]:
+    """The rows of tables but for those, by their number in the table, that are left out."""
     wanted = {titles[field.name]: field for field in schema if field.name in titles}
     row = 0
-    for table in tables:
+    for table, out in tables:
+        begin = row
         for batch in table.batches([*wanted]):
             for cells in batch.to_pylist():
-                yield row_key(row), _sample(cells, wanted, f"{table.where}, row {row}")
+                if row - begin not in out:
+                    where = f"{shown(table.where)}, row {row - begin}"
+                    yield row_key(row), _sample(cells, wanted, where)
                 row += 1
 
 

@@ -29,6 +29,7 @@ from atd.publishing.sources import text
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import is_key, row_key
 from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, Tables, shown
+from atd.publishing.sources.tables import open_files
 from atd.schema import limits
 from atd.schema.fields import Field, Kind, Schema, String
 
@@ -99,7 +100,7 @@ class Scan:
 
 def open_given(given: Given) -> Source:
     """The rows of a CSV file, or of all in a folder; see `open_tables`."""
-    return open_tables(given.tables(SUFFIXES), given.progress)
+    return open_files(given, SUFFIXES, open_tables)
 
 
 def open_tables(paths: Tables, progress: Progress) -> Source:

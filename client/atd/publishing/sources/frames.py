@@ -18,7 +18,7 @@ from atd.publishing.sources.arrow_rows import BATCH, Rows, of_table, open_rows
 from atd.publishing.sources.source import Source
 
 
-def open_frames(frames: Mapping[str, Any], what: str) -> Source:
+def open_frames(frames: Mapping[str, Any], what: str, *, skip_bad: bool) -> Source:
     """The rows of tables by split; all are of one library.
 
     Raises:
@@ -31,7 +31,7 @@ def open_frames(frames: Mapping[str, Any], what: str) -> Source:
             f"the {what} cannot become an Arrow table: {quote(str(error))}",
             next_step="give each column one type",
         ) from None
-    return open_rows(rows, what, "a program")
+    return open_rows(rows, what, "a program", skip_bad=skip_bad)
 
 
 def _rows(frame: Any) -> Rows:

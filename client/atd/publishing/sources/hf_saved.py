@@ -38,7 +38,7 @@ def open_given(given: Given) -> Source:
     full = {name: splits[name] for name in files.in_order(iter(splits)) if splits[name]}
     if not full:
         raise BadSource(f"{shown(given.path)} lists no Arrow files", next_step=_NEXT)
-    return open_rows(full, "saved Hugging Face data set", str(given.path))
+    return open_rows(full, "saved Hugging Face data set", str(given.path), skip_bad=given.skip_bad)
 
 
 def _listed(state: Path) -> list[Path]:

@@ -33,6 +33,7 @@ from atd.publishing.sources.csv_table import field_name
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import is_key, row_key
 from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, Tables, shown
+from atd.publishing.sources.tables import open_files
 from atd.schema.fields import Json, Schema
 from atd.schema.limits import MAX_FIELDS
 from atd.shards.documents import parse_json
@@ -113,7 +114,7 @@ class _Seen:
 
 def open_given(given: Given) -> Source:
     """The lines of a file, or of all in a folder; see `open_tables`."""
-    return open_tables(given.tables(SUFFIXES), given.progress)
+    return open_files(given, SUFFIXES, open_tables)
 
 
 def open_tables(paths: Tables, progress: Progress) -> Source:

@@ -31,12 +31,15 @@ _KEY: Final = "__key__"
 _EXTRA: Final = frozenset({_KEY, "__url__", "__local_path__"})
 
 
-def open_object(what: object, default: str, schema: Schema | None) -> Source:
+def open_object(
+    what: object, default: str, schema: Schema | None, *, skip_bad: bool = False
+) -> Source:
     """The samples in a Python object.
 
     Args:
         default: the split of samples that come without one.
         schema: what they fit; None to infer it.
+        skip_bad: leave out rows of tables that cannot be published.
 
     Raises:
         BadSource: the object is no source, or its samples fit no schema.
@@ -48,7 +51,7 @@ def open_object(what: object, default: str, schema: Schema | None) -> Source:
     frames = _frames(what, default)
     if frames:
         opener = kinds.door("frames", "pyarrow", "arrow").open_frames
-        source: Source = opener(*frames)
+        source: Source = opener(*frames, skip_bad=skip_bad)
         return source
     if isinstance(what, Mapping):
         if what and all(hasattr(value, "dtype") for value in what.values()):

@@ -57,7 +57,7 @@ def open_source(
     if isinstance(what, str | os.PathLike):
         source = _open_path(os.fspath(what), split, strip_metadata, skip_bad, progress or silent)
     else:
-        source = objects.open_object(what, split, wanted)
+        source = objects.open_object(what, split, wanted, skip_bad=skip_bad)
     if wanted is not None:
         source = _with_schema(source, wanted)
     if source.looked_at or not carries_images(source):

@@ -18,17 +18,18 @@ from atd.protocol.syntax import quote
 from atd.publishing.sources.arrow_rows import BATCH, Rows, open_rows
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.source import Progress, Source, Tables, shown
+from atd.publishing.sources.tables import open_files
 
 SUFFIXES: Final = (".parquet", ".pq")
 
 
 def open_given(given: Given) -> Source:
     """The rows of a Parquet file, or of all in a folder; see `open_tables`."""
-    return open_tables(given.tables(SUFFIXES), given.progress)
+    return open_files(given, SUFFIXES, partial(open_tables, skip_bad=given.skip_bad))
 
 
-def open_tables(paths: Tables, progress: Progress) -> Source:
-    """The rows of Parquet files: the files of each split, in order.
+def open_tables(paths: Tables, progress: Progress, *, skip_bad: bool = False) -> Source:
+    """The rows of Parquet files: the files of each split, in order; see `open_rows`.
 
     Raises:
         BadSource: a file that is not Parquet, columns of different types, or a type without kind.
@@ -38,6 +39,7 @@ def open_tables(paths: Tables, progress: Progress) -> Source:
         {split: [_rows(path) for path in found] for split, found in paths.items()},
         "Parquet table" if len(files) == 1 else f"{len(files)} Parquet tables",
         str(files[0] if len(files) == 1 else files[0].parent),
+        skip_bad=skip_bad,
     )
 
 
