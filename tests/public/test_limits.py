@@ -155,6 +155,21 @@ async def test_who_takes_an_answer_too_slowly_is_hung_up_on_and_delays_nobody(
         writer.close()
 
 
+async def test_who_takes_a_shard_fast_enough_gets_all_of_it_however_long_that_takes(
+    serve: Serve, alice: Account
+) -> None:
+    big = publish(alice, "big", splits={"train": [b"x" * 30_000_000]})
+    path = f"/xrpc/network.atd.store.getShard?digest={next(iter(big.shards))}"
+    async with serve("steady", grace_s=0.2, slowest_bytes_per_s=500_000) as group:
+        await group.follow(alice, "big")
+        reader, writer = await connected(group)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(1)
+        assert len(await reader.read()) == 30_000_000
+        writer.close()
+
+
 async def test_who_takes_no_answers_at_all_is_hung_up_on_whatever_they_are(
     serve: Serve, alice: Account
 ) -> None:
@@ -173,6 +188,29 @@ async def test_who_takes_no_answers_at_all_is_hung_up_on_whatever_they_are(
             await soon(lambda: bool(server.connections))
             await soon(lambda: not server.connections)
         assert group.shared.clients._active == 0
+
+
+async def test_answers_that_nobody_takes_do_not_fill_the_memory(
+    serve: Serve, alice: Account
+) -> None:
+    publish(alice, "many", splits={"train": [b"%d" % number for number in range(1000)]})
+    path = "/xrpc/network.atd.catalog.getRelease?ref=@alice.test/many"
+    async with serve("memory", burst_requests=1e6, waiting_bytes_all=200_000) as group:
+        await group.follow(alice)
+        assert [(await group.get(path))[0] for _ in range(2)] == [200, 200]
+        host, _, port = group.origin.removeprefix("http://").partition(":")
+        server = cast(Any, group.listener)._runner.server
+        await soon(lambda: not server.connections)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((host, int(port)))
+            deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 60)
+            await soon(lambda: any(one.writing_paused for one in server.connections))
+            assert (await group.get(path))[0] == 429
+            assert (await group.get("/health/live"))[0] == 200
+            assert group.shared.clients.refused["memory"] == 1
+        await soon(lambda: group.shared.clients.waiting_bytes == 0)
+        assert (await group.get(path))[0] == 200
 
 
 async def test_making_bundles_costs_more(serve: Serve, alice: Account) -> None:

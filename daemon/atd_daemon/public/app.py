@@ -19,7 +19,7 @@ from atd.errors import AtdError, InvalidSyntax, LexiconError, Offline, RecordAbs
 from atd.lexicon_files import catalog
 from atd_daemon.network.fetch import offline_now
 from atd_daemon.public import answers
-from atd_daemon.public.answers import Given, Json, Shared
+from atd_daemon.public.answers import Given, Json, PacedShard, Shared
 from atd_daemon.public.limits import OverLimitError, client_of
 
 SHARED = web.AppKey("shared", Shared)
@@ -106,17 +106,26 @@ async def _limited(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         with clients.entered(name, cost), request.app[SHARED].connections.busy(request.protocol):
             answer = await handler(request)
-            if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
-                clients.charge(name, len(answer.body))
-            if not answer.prepared:
-                # Sent now, so that it counts among what this client has at once, and keeps the
-                # connection busy for as long as its size allows.
-                async with clients.in_time(request, answer.content_length or 0):
-                    await answer.prepare(request)
-                    await answer.write_eof()
+            # Sent now, so that it counts among what this client has at once, and keeps the
+            # connection busy for as long as its size allows.
+            if isinstance(answer, PacedShard):  # which is not in memory, and keeps its own time
+                await _send(request, answer)
+            else:
+                body = answer.body if isinstance(answer, web.Response) else None
+                size = len(body) if isinstance(body, bytes) else 0
+                with clients.waiting(size):
+                    clients.charge(name, size)
+                    async with clients.in_time(request, size):
+                        await _send(request, answer)
             return answer
     finally:
         offline_now.reset(token)
+
+
+async def _send(request: web.Request, answer: web.StreamResponse) -> None:
+    if not answer.prepared:
+        await answer.prepare(request)
+        await answer.write_eof()
 
 
 @web.middleware

@@ -28,7 +28,8 @@ class Limits:
     ``requests_per_s`` and ``bytes_per_s`` are what an allowance fills up by, ``burst_requests`` and
     ``burst_bytes`` what it holds at most. ``connections`` are what it may have open; one that asks
     for nothing is closed after ``idle_s``. ``slowest_bytes_per_s`` is how slowly a client may take
-    an answer after ``grace_s``, before it is hung up on.
+    an answer after ``grace_s``, before it is hung up on. ``waiting_bytes_all`` are the answers in
+    memory that clients have yet to take.
     """
 
     requests_per_s: float = 10.0
@@ -37,6 +38,7 @@ class Limits:
     burst_bytes: float = 64.0 * 1024 * MIB
     at_once: int = 8
     at_once_all: int = 128
+    waiting_bytes_all: float = 512.0 * MIB
     slowest_bytes_per_s: float = 16.0 * 1024
     grace_s: float = 30.0
     clients: int = 10_000
@@ -71,6 +73,7 @@ class Clients:
         self.refused: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
         self.sent_bytes = 0
+        self.waiting_bytes = 0
         self._clock = clock
         self._known: OrderedDict[str, _Client] = OrderedDict()
         self._active = 0
@@ -104,6 +107,21 @@ class Clients:
         """``name`` is sent so many bytes. The last answer may go beyond what is left."""
         self._client(name).bytes -= size
         self.sent_bytes += size
+
+    @contextlib.contextmanager
+    def waiting(self, size: int) -> Iterator[None]:
+        """While ``size`` bytes of an answer are in memory.
+
+        Raises:
+            OverLimitError: too many are; one that is too large by itself may go alone.
+        """
+        if self.waiting_bytes and self.waiting_bytes + size > self.limits.waiting_bytes_all:
+            raise self._over("memory", 5.0)
+        self.waiting_bytes += size
+        try:
+            yield
+        finally:
+            self.waiting_bytes -= size
 
     @contextlib.asynccontextmanager
     async def in_time(self, request: BaseRequest, size: int) -> AsyncIterator[None]:
