@@ -116,48 +116,20 @@ async def wired(
 ) -> AsyncIterator[Services]:
     """The parts over a given network, which may be one in memory."""
     async with contextlib.AsyncExitStack() as stack:
+        build = _Building(settings, config, fetcher, clock, stack)
         catalog = Catalog(config.state_dir / "index.sqlite")
         stack.callback(catalog.close)
         store = Store(config.cache_dir / "shards", fetcher, config)
         stack.push_async_callback(store.close)
-        host = Host.open(config.state_dir / "host", clock)
-        stack.callback(host.close)
-        listener = HostListener(host, *split_host_port(settings.host_listen))
-        stack.push_async_callback(listener.close)
+        host = build.host()
         directory = Directory(fetcher, txt, config, clock=clock, cache=CatalogIdentities(catalog))
         pds = MirroredReader(fetcher, config)
         accounts = Accounts(config.state_dir, fetcher, directory, config)
         resolver = Resolver(directory, pds, catalog, config, clock=clock)
-        follower = Follower(
-            catalog,
-            resolver,
-            pds,
-            EventReader(fetcher),
-            check_every_s=settings.check_every_s,
-            clock_skew_s=config.clock_skew_s,
-            relay=settings.relay,
-            time=WallTime(clock) if waiting is None else waiting,
-        )
-        stack.push_async_callback(follower.close)
-        journal = Journal(config.state_dir / "journal.sqlite", clock=clock)
-        stack.callback(journal.close)
-        tools = Tools(
-            accounts=accounts,
-            resolver=resolver,
-            store=store,
-            journal=journal,
-            makers=Makers(accounts, pds, fetcher, settings.s3_endpoint),
-            clock=PublishingClock(now=clock),
-        )
-        publishing = Publishing(tools, directory, pds, config.cache_dir / "staging")
-        await asyncio.to_thread(publishing.sweep)
-        indexes = config.cache_dir / SIDECARS
-        cache = Cache(catalog.holdings, store, config.cache_quota_bytes, indexes, clock)
-        await asyncio.to_thread(cache.begin)
-        stack.push_async_callback(_ended, asyncio.create_task(cache.run()), cache)
-        bundler = Bundler(directory, resolver, catalog, clock)
-        faces: dict[str, Listener] = {"host": listener}
-        health = _watch(catalog, follower, faces, config, settings, clock, stack)
+        follower = build.follower(catalog, resolver, pds, waiting or WallTime(clock))
+        publishing = await build.publishing(directory, pds, accounts, resolver, store)
+        cache = await build.cache(catalog, store)
+        faces: dict[str, Listener] = {"host": host}
         yield Services(
             settings=settings,
             config=config,
@@ -171,11 +143,11 @@ async def wired(
             cache=cache,
             keeping=Keeping(catalog, resolver, store, cache, clock),
             shelf=Shelf(catalog, resolver, cache),
-            bundler=bundler,
+            bundler=Bundler(directory, resolver, catalog, clock),
             mirrors=MirrorSearch(fetcher),
             publishing=publishing,
-            host=listener,
-            health=health,
+            host=host,
+            health=build.health(catalog, follower, faces),
             faces=faces,
             clock=clock,
             started_at=started_at,
@@ -183,29 +155,90 @@ async def wired(
         )
 
 
-def _watch(
-    catalog: Catalog,
-    follower: Follower,
-    faces: dict[str, Listener],
-    config: Config,
-    settings: Settings,
-    clock: Clock,
-    stack: contextlib.AsyncExitStack,
-) -> HealthWatch:
-    """What says how the daemon is; its pulse is measured until ``stack`` unwinds."""
-    pulse = Pulse()
-    beating = asyncio.create_task(pulse.run())
-    stack.callback(beating.cancel)
+@dataclass(frozen=True)
+class _Building:
+    """Builds the parts that take more than a line; each is closed when ``stack`` unwinds."""
 
-    def troubles() -> Iterator[str]:
-        yield from (f"following has stopped at {what}" for what in sorted(follower.stopped))
-        for face in faces.values():
-            if face.problem is not None:
-                yield f"{face.what}: {face.problem}"
+    settings: Settings
+    config: Config
+    fetcher: Fetcher
+    clock: Clock
+    stack: contextlib.AsyncExitStack
 
-    within_s = settings.fresh_within_s or 2 * settings.check_every_s
-    folders = [("index", config.state_dir), ("store", config.cache_dir)]
-    return HealthWatch(catalog, pulse, folders, troubles, clock, within_s=within_s)
+    def host(self) -> HostListener:
+        """The embedded host, and where it will listen."""
+        host = Host.open(self.config.state_dir / "host", self.clock)
+        self.stack.callback(host.close)
+        listener = HostListener(host, *split_host_port(self.settings.host_listen))
+        self.stack.push_async_callback(listener.close)
+        return listener
+
+    def follower(
+        self, catalog: Catalog, resolver: Resolver, pds: PdsReader, waiting: Time
+    ) -> Follower:
+        """Who follows publishers; it is not started."""
+        follower = Follower(
+            catalog,
+            resolver,
+            pds,
+            EventReader(self.fetcher),
+            check_every_s=self.settings.check_every_s,
+            clock_skew_s=self.config.clock_skew_s,
+            relay=self.settings.relay,
+            time=waiting,
+        )
+        self.stack.push_async_callback(follower.close)
+        return follower
+
+    async def publishing(
+        self,
+        directory: Directory,
+        pds: PdsReader,
+        accounts: Accounts,
+        resolver: Resolver,
+        store: Store,
+    ) -> Publishing:
+        """Publishing over its journal; what dead processes staged is swept away."""
+        journal = Journal(self.config.state_dir / "journal.sqlite", clock=self.clock)
+        self.stack.callback(journal.close)
+        tools = Tools(
+            accounts=accounts,
+            resolver=resolver,
+            store=store,
+            journal=journal,
+            makers=Makers(accounts, pds, self.fetcher, self.settings.s3_endpoint),
+            clock=PublishingClock(now=self.clock),
+        )
+        publishing = Publishing(tools, directory, pds, self.config.cache_dir / "staging")
+        await asyncio.to_thread(publishing.sweep)
+        return publishing
+
+    async def cache(self, catalog: Catalog, store: Store) -> Cache:
+        """The keeper of the quota, at work."""
+        indexes = self.config.cache_dir / SIDECARS
+        quota = self.config.cache_quota_bytes
+        cache = Cache(catalog.holdings, store, quota, indexes, self.clock)
+        await asyncio.to_thread(cache.begin)
+        self.stack.push_async_callback(_ended, asyncio.create_task(cache.run()), cache)
+        return cache
+
+    def health(
+        self, catalog: Catalog, follower: Follower, faces: dict[str, Listener]
+    ) -> HealthWatch:
+        """What says how the daemon is; its pulse is measured from now on."""
+        pulse = Pulse()
+        beating = asyncio.create_task(pulse.run())
+        self.stack.callback(beating.cancel)
+
+        def troubles() -> Iterator[str]:
+            yield from (f"following has stopped at {what}" for what in sorted(follower.stopped))
+            for face in faces.values():
+                if face.problem is not None:
+                    yield f"{face.what}: {face.problem}"
+
+        within_s = self.settings.fresh_within_s or 2 * self.settings.check_every_s
+        folders = [("index", self.config.state_dir), ("store", self.config.cache_dir)]
+        return HealthWatch(catalog, pulse, folders, troubles, self.clock, within_s=within_s)
 
 
 async def _ended(keeping: asyncio.Task[None], cache: Cache) -> None:
