@@ -14,7 +14,8 @@
     │   ├── TooLarge                 18   larger than the receiving side takes
     │   ├── Conflict                 19   what is published changed, or the version exists
     │   ├── BadSettings              20   a setting has a value that cannot be used
-    │   └── AmbiguousName            21   a name alone, which several publishers use
+    │   ├── AmbiguousName            21   a name alone, which several publishers use
+    │   └── RecipeError              22   a recipe cannot be read, or needs what is not there
     ├── RemoteError                  30   what someone published is wrong: never retried
     │   ├── ProofError               31   a record, tree, commit or signature does not prove
     │   │   ├── PreviousKey          32   signed by an earlier key of this DID
@@ -169,6 +170,13 @@ class AmbiguousName(LocalError):
 
     exit_code = 21
     advice = "say which one is meant: @HANDLE/NAME"
+
+
+class RecipeError(LocalError):
+    """A recipe cannot be read, contradicts itself, or needs something that is not there."""
+
+    exit_code = 22
+    advice = "see how recipes are written in docs/recipes.md"
 
 
 class RemoteError(AtdError):

@@ -24,6 +24,7 @@ from atd.cli import (
     keep,
     lock,
     output,
+    prepare,
     prove,
     publishing,
     settings,
@@ -85,7 +86,19 @@ def root(
     _call.debug, _call.command = debug, f"atd {context.invoked_subcommand}"
 
 
-for _module in (accounts, publishing, browse, data, keep, follow, prove, lock, doctor, settings):
+for _module in (
+    accounts,
+    publishing,
+    browse,
+    data,
+    keep,
+    follow,
+    prepare,
+    prove,
+    lock,
+    doctor,
+    settings,
+):
     _module.register(app)
 app.add_typer(cache.app, name="cache")
 app.add_typer(daemon.app, name="daemon")

@@ -1,0 +1,226 @@
+"""``atd prepare``, ``recipes``, ``new``, ``check`` and ``folder``: data sets made by recipes."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from atd.cli import output
+from atd.cli.bar import Bar, Moment
+from atd.cli.options import JsonOption, YesOption
+from atd.cli.questions import confirm
+from atd.cli.words import examples
+from atd.errors import DigestMismatch, InvalidSyntax, Unreachable
+from atd.recipes import agreements, catalogue, prepare, scaffold
+from atd.recipes.engine import Event, Finding, Options
+from atd.settings import Settings
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A recipe, NAME[KEY=VALUE] for a variant; or a file."),
+]
+
+_PREPARE = examples(
+    "atd prepare com.lecun.mnist",
+    "atd prepare 'org.example.letters[size=small]'   # a variant",
+    "atd prepare ./letters.toml --yes                # a recipe file; agree beforehand",
+    "atd prepare com.lecun.mnist --check             # hash every file",
+    "atd prepare com.lecun.mnist --repair            # and fetch altered ones again",
+    after="Prints one line of JSON with absolute paths. docs/recipes.md describes recipes.",
+)
+_RECIPES = examples("atd recipes", "atd recipes lecun mnist --json")
+_NEW = examples("atd new org.example.letters", "atd new org.example.letters --to .")
+_CHECK = examples(
+    "atd check com.lecun.mnist",
+    after="Exits 0 if every address answers; else with the code of Unreachable.",
+)
+_SET = examples("atd folder set imagenet /data/imagenet")
+_SHOWN_RESOURCES: Final = 3
+
+folders = typer.Typer(
+    help="Data that recipes cannot fetch: where they are on this machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("prepare", epilog=_PREPARE)(run)
+    app.command("recipes", epilog=_RECIPES)(recipes)
+    app.command("new", epilog=_NEW)(new)
+    app.command("check", epilog=_CHECK)(check)
+    app.add_typer(folders, name="folder")
+
+
+def run(
+    name: NameArgument,
+    no_downloads: Annotated[
+        bool, typer.Option("--no-downloads", help="Fetch nothing: fail if something is missing.")
+    ] = False,
+    keep_downloads: Annotated[
+        bool, typer.Option("--keep-downloads", help="Keep what was downloaded to be unpacked.")
+    ] = False,
+    encoder: Annotated[
+        str,
+        typer.Option("--encoder", metavar="normal|xpm", help="How the JSON writes a path."),
+    ] = "normal",
+    check: Annotated[
+        bool, typer.Option("--check", help="Hash what is there, and compare.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make again what is altered or missing.")
+    ] = False,
+    yes: YesOption = False,
+) -> None:
+    """Prepare a data set by its recipe: fetch, check, unpack, and say where it is."""
+    if encoder not in prepare.ENCODERS:
+        raise InvalidSyntax(
+            f"expected an encoder ({', '.join(prepare.ENCODERS)}), found {encoder!a}"
+        )
+    settings = Settings.load()
+    plan = prepare.plan(name, settings)
+    if check or repair:
+        _say_findings(prepare.check(plan, settings, repair=repair), repair)
+        if check and not repair:
+            return
+    for one in plan.everything():
+        _agree(one, settings, yes)
+    with _progress() as show:
+        made = prepare.run(plan, settings, Options(not no_downloads, keep_downloads), show)
+    value = made.to_value(prepare.ENCODERS[encoder])
+    output.say(json_module.dumps(value))
+
+
+def _say_findings(findings: list[Finding], repair: bool) -> None:
+    """What is wrong, on stderr; an error unless it is being repaired."""
+    bad = [one for one in findings if one.state != "right"]
+    for one in bad:
+        output.note(f"{one.state}: {output.clean(one.path)}")
+    if bad and not repair:
+        raise DigestMismatch(
+            f"{len(bad)} of {output.plural(len(findings), 'resource')} not as prepared: "
+            + ", ".join(one.resource for one in bad[:_SHOWN_RESOURCES]),
+            next_step="make them again with: atd prepare NAME --repair",
+        )
+    if not bad:
+        output.note(f"{output.plural(len(findings), 'resource')}: all right")
+
+
+def _agree(one: prepare.Plan, settings: Settings, yes: bool) -> None:
+    """Show the agreement of a recipe and record the answer, before anything is fetched."""
+    if agreements.agreed(one.recipe, settings):
+        return
+    output.note(f"{one.recipe.name} asks for your agreement:")
+    output.note("")
+    output.note(output.clean_lines(one.recipe.agreement))
+    output.note("")
+    refused = "nothing was downloaded"
+    if not yes and not confirm(f"Do you agree, for {one.recipe.name}?", without_terminal=refused):
+        raise agreements.must_agree(one.recipe)
+    agreements.agree(one.recipe, settings)
+
+
+@contextmanager
+def _progress() -> Iterator[prepare.Progress]:
+    """A progress line on stderr for all resources together."""
+    latest: dict[str, Event] = {}
+    with Bar() as bar:
+
+        def show(event: Event) -> None:
+            latest[event.resource] = event
+            same = [one for one in latest.values() if one.what == event.what]
+            total = sum(one.total or 0 for one in same)
+            known = all(one.total is not None for one in same)
+            bar.show(Moment(event.what, sum(one.done for one in same), total if known else 0))
+
+        yield show
+
+
+def recipes(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD", help="In the name or the title.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the recipes on this machine; with words, those that have all of them."""
+    found = catalogue.search(words or [], Settings.load())
+    if json:
+        rows = [{"name": one.name, "title": one.title, "path": one.path} for one in found]
+        output.emit({"recipes": rows})
+    elif found:
+        output.table([(one.name, one.title) for one in found], ("name", "title"))
+    else:
+        output.note("no recipe has these words; see all with: atd recipes")
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as org.example.letters.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where; the folder of recipes.")
+    ] = None,
+) -> None:
+    """Write a recipe to begin with; a file that exists stays as it is."""
+    path = scaffold.write_recipe(name, to or catalogue.user_folder(Settings.load()))
+    output.say(output.clean(path.absolute()))
+    target = name if to is None else path
+    output.note(f"edit it, then: atd prepare {output.clean(target)}")
+
+
+def check(name: NameArgument, json: JsonOption = False) -> None:
+    """Ask every address of a recipe whether it is there, without downloading."""
+    settings = Settings.load()
+    found = []
+    for answer in prepare.ask_all(prepare.plan(name, settings), settings):
+        found.append(answer)
+        if not json:
+            size = "" if answer.size is None else f"  {output.human_bytes(answer.size)}"
+            output.say(f"{'FAIL' if answer.problem else 'ok  '}  {output.clean(answer.url)}{size}")
+            if answer.problem:
+                output.say(f"        {output.clean(answer.problem)}")
+    if json:
+        rows = [
+            {"resource": one.resource, "url": one.url, "ok": not one.problem}
+            | ({} if one.size is None else {"size": one.size})
+            | ({"problem": one.problem} if one.problem else {})
+            for one in found
+        ]
+        output.emit({"addresses": rows})
+    bad = sum(1 for one in found if one.problem)
+    if bad:
+        raise Unreachable(f"{bad} of {len(found)} addresses did not answer as they should")
+
+
+@folders.command("set", epilog=_SET)
+def set_folder(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="As the recipe names it.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder.")],
+) -> None:
+    """Say where the data are that a recipe calls KEY."""
+    full = agreements.set_folder(key, path, Settings.load())
+    output.say(f"{output.clean(key)}  {output.clean(full)}")
+
+
+@folders.command("ls")
+def list_folders(json: JsonOption = False) -> None:
+    """List the data folders."""
+    known = agreements.folders(Settings.load())
+    if json:
+        output.emit({"folders": known})
+        return
+    for key, path in sorted(known.items()):
+        output.say(f"{output.clean(key)}  {output.clean(path)}")
+
+
+@folders.command("rm")
+def remove_folder(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="As the recipe names it.")],
+) -> None:
+    """Forget a data folder; what is in it stays."""
+    agreements.remove_folder(key, Settings.load())
+    output.say(f"forgot {output.clean(key)}; the folder itself is untouched")

@@ -1,0 +1,149 @@
+"""Bytes to other bytes, piece by piece: gzip, bzip2, xz, zstd, lines. Pure but for its input.
+
+Rules. Every reader works within bounded memory, whatever its input says, and gives its output in
+pieces; a `Budget` counts them, and ends what grows beyond all measure. What is damaged, cut short
+or followed by something else is `RemoteError`.
+"""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from atd.errors import LocalError, RemoteError
+from atd.recipes.model import Transform
+
+PIECE_BYTES: Final = 1 << 20
+SMALLEST_BUDGET: Final = 1 << 30
+LARGEST_RATIO: Final = 200
+_XZ_MEMORY: Final = 256 << 20
+_MAX_LINE: Final = 64 << 20
+
+
+class Budget:
+    """How much may still come out of one download.
+
+    Args:
+        limit: bytes in all; None: 1 GiB, or 200 times ``size``, whichever is more.
+        size: bytes that went in.
+    """
+
+    def __init__(self, limit: int | None, size: int) -> None:
+        self.limit = max(SMALLEST_BUDGET, LARGEST_RATIO * size) if limit is None else limit
+        self._left = self.limit
+
+    def take(self, count: int) -> None:
+        """Note ``count`` bytes that came out.
+
+        Raises:
+            RemoteError: more did than may.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise RemoteError(
+                f"it unpacks to more than {self.limit:,} bytes",
+                next_step="if it is meant to, say so in the recipe: max_bytes",
+            )
+
+
+def transformed(chunks: Iterator[bytes], step: Transform) -> Iterator[bytes]:
+    """What becomes of ``chunks`` when ``step``, one of those that need no seeking, is done.
+
+    Raises (while iterating):
+        RemoteError: it is damaged. LocalError: this Python has no zstd.
+    """
+    if step.do == "lines":
+        return _lines(chunks, step)
+    return _unpacked(chunks, step.do, _DECODERS[step.do])
+
+
+def _gzip() -> Any:
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+
+def _xz() -> Any:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+def _zstd() -> Any:
+    try:
+        module = importlib.import_module("compression.zstd")
+    except ImportError:
+        raise LocalError(
+            "zstd cannot be unpacked by this Python",
+            next_step="use Python 3.14 or later, or unpack the file and point to it as a folder",
+        ) from None
+    return module.ZstdDecompressor()
+
+
+_DECODERS: Final[dict[str, Callable[[], Any]]] = {
+    "gunzip": _gzip,
+    "bunzip2": bz2.BZ2Decompressor,
+    "unxz": _xz,
+    "unzstd": _zstd,
+}
+
+
+def _unpacked(chunks: Iterator[bytes], what: str, make: Callable[[], Any]) -> Iterator[bytes]:
+    """One compressed stream after the other, as gzip and its kin allow, up to the end."""
+    decoder, fresh = make(), True
+    try:
+        for data in chunks:
+            more = True
+            while more:
+                if fresh and not data.strip(b"\0"):
+                    break  # nothing, or padding after a stream
+                fresh = False
+                piece = decoder.decompress(data, PIECE_BYTES)
+                if piece:
+                    yield piece
+                data, more = _left(decoder, piece)
+                if decoder.eof:
+                    data = decoder.unused_data
+                    decoder, fresh, more = make(), True, True
+    except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
+        raise RemoteError(f"{what}: the data are damaged: {error}") from None
+    if not fresh:
+        raise RemoteError(f"{what}: the data end in the middle")
+
+
+def _left(decoder: Any, piece: bytes) -> tuple[bytes, bool]:
+    """The input that is still to be given, and whether there is more output without any."""
+    if hasattr(decoder, "unconsumed_tail"):  # zlib hands back what it did not use …
+        tail: bytes = decoder.unconsumed_tail
+        return tail, bool(tail) or len(piece) >= PIECE_BYTES
+    return b"", not decoder.eof and not decoder.needs_input  # … the others keep it
+
+
+def _lines(chunks: Iterator[bytes], step: Transform) -> Iterator[bytes]:
+    starts = None if step.starts is None else step.starts.encode()
+    contains = None if step.contains is None else step.contains.encode()
+    skipped = taken = 0
+    for line in _split(chunks):
+        if skipped < step.skip:
+            skipped += 1
+            continue
+        if starts is not None and not line.startswith(starts):
+            continue
+        if contains is not None and contains not in line:
+            continue
+        if step.take is not None and taken >= step.take:
+            return
+        taken += 1
+        yield line
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MAX_LINE:
+            raise RemoteError(f"lines: a line is longer than {_MAX_LINE:,} bytes")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest
