@@ -74,9 +74,10 @@ def ls(
     everything: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the data sets of a publisher, each proved; or what of a data set is here.
+    """List a publisher's data sets, or what is here of one data set.
 
-    By publisher and name. Of a data set: of the release that was pulled, else of the latest.
+    By publisher and name, each proved. Of a data set: of the release that was pulled, else of the
+    latest.
     """
     if actor is not None and (split is not None or _is_dataset(actor)):
         keep.show_held(actor, split, json)

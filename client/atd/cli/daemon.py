@@ -40,6 +40,16 @@ _RUN = examples(
     "atd daemon run              # for a service manager, or to watch it work",
     "atd daemon run --tcp 0      # also over HTTP on loopback; the token is in run/token",
 )
+_START = examples(
+    "atd daemon start                        # it stays until: atd daemon stop",
+    "atd daemon start --public 0.0.0.0:8080  # and serves a group",
+)
+_STOP = examples("atd daemon stop")
+_STATUS = examples(
+    "atd daemon status",
+    "atd daemon status --json  # for programs that watch it",
+)
+_LOGS = examples("atd daemon logs", "atd daemon logs -n 500")
 
 
 @app.command("run", epilog=_RUN)
@@ -59,7 +69,7 @@ def run(
     _part("main").run(_settings(public), tcp=tcp)
 
 
-@app.command("start")
+@app.command("start", epilog=_START)
 def start(public: PublicOption = None, json: JsonOption = False) -> None:
     """Start the daemon in the background, unless it runs."""
     status = _part("lifecycle").start(_settings(public))
@@ -76,7 +86,7 @@ def _settings(public: str | None) -> Settings:
     return settings if public is None else settings.listening_publicly(public)
 
 
-@app.command("stop")
+@app.command("stop", epilog=_STOP)
 def stop(json: JsonOption = False) -> None:
     """Stop the daemon.
 
@@ -89,7 +99,7 @@ def stop(json: JsonOption = False) -> None:
         output.say("stopped" if stopped else "no daemon was running")
 
 
-@app.command("status")
+@app.command("status", epilog=_STATUS)
 def status(json: JsonOption = False) -> None:
     """Show how the daemon is: process, socket, accounts, sizes.
 
@@ -109,7 +119,7 @@ def status(json: JsonOption = False) -> None:
     _show({**found, **health}, json)
 
 
-@app.command("logs")
+@app.command("logs", epilog=_LOGS)
 def logs(
     lines: Annotated[int, typer.Option("-n", min=1, metavar="LINES", help="How many lines.")] = 50,
 ) -> None:

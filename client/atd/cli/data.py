@@ -61,7 +61,7 @@ def pull(
     allow_previous_key: PreviousKeyOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Fetch the shards of a release into the store, verified, and keep the data set.
+    """Fetch the shards of a release, verified, and keep the data set.
 
     Goes on where it was interrupted, and fetches nothing that is there.
     """

@@ -155,7 +155,7 @@ def _staying(plan: Mapping[str, Any]) -> list[str]:
 
 
 def gc(dry_run: DryRunOption = False, json: JsonOption = False) -> None:
-    """Remove what is left over: unfinished downloads, damaged files, temporary files.
+    """Remove unfinished downloads, damaged files and other leftovers.
 
     Never a shard that is whole, and nothing that somebody works on.
     """
@@ -183,7 +183,7 @@ def outdated(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List which of the data sets that you pulled have a newer release.
+    """List the data sets that you pulled and that have newer releases.
 
     Asks their publishers, and says what atd pull --outdated would fetch.
     """
@@ -261,9 +261,10 @@ def _raise_if_all_failed(found: list[Mapping[str, Any]]) -> None:
 
 
 def untrack(ref: RefArgument, json: JsonOption = False) -> None:
-    """Keep a data set no longer; its files stay until the quota or atd rm takes them.
+    """Keep a data set no longer; its files stay for now.
 
-    It is not looked at by atd outdated any more. The publisher is not concerned.
+    They stay until the quota or atd rm takes them. It is not looked at by atd outdated any more.
+    The publisher is not concerned.
     """
     ref = finding.settled(ref)
     done = keeping.untrack(ref)

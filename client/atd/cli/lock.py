@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def lock(
     refs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REF]...", help="Data sets: @HANDLE/NAME, also with @VERSION."),
+        typer.Argument(metavar="REF", help="Data sets: @HANDLE/NAME, also with @VERSION."),
     ] = None,
     file: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The lockfile.")

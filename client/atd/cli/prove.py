@@ -35,7 +35,7 @@ def prove(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REF]", help="A data set: @HANDLE/NAME, also with @VERSION; or any at:// URI."
+            metavar="REF", help="A data set: @HANDLE/NAME, also with @VERSION; or any at:// URI."
         ),
     ] = None,
     file: Annotated[
