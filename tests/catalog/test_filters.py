@@ -13,6 +13,7 @@ from atd.errors import InvalidSyntax
 from atd.schema import fields
 from atd_daemon.catalog import search as search_module
 from atd_daemon.catalog.marks import schema_facts
+from atd_daemon.catalog.patterns import Budget, compiled
 from atd_daemon.catalog.query import Filters
 from atd_daemon.catalog.schema import APPLICATION_ID, STEPS
 from atd_daemon.catalog.terms import parse
@@ -257,6 +258,17 @@ def test_a_regular_expression_that_would_take_for_ever_is_stopped(shelf):
         shelf.publish(alice, "a" * 100 + f"{number}")
     with pytest.raises(InvalidSyntax, match="takes too long"):
         shelf.catalog.search("name~((((a{1,99}){1,99}){1,99}){1,99}){9,99}b")
+
+
+def test_all_regular_expressions_of_one_question_have_one_time_together():
+    """Each just below what one may take, two dozen of them would take two dozen times as much."""
+    budget = Budget()
+    slow = [compiled(f"(a|aa){{{count},}}$", budget) for count in (1, 2, 3)]
+    for matches in slow:
+        with pytest.raises(InvalidSyntax, match="takes too long"):
+            matches("a" * 120 + "!")
+    assert budget.left_s < 0
+    assert compiled("^a", Budget())("aha")
 
 
 @pytest.mark.parametrize("text", ["/(?R)/", "/(a|(?1))*b/", "/(?P<n>a)(?&n)/", "name~(?e:a)"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import regex
@@ -25,12 +26,19 @@ _COUNTS: Final = re.compile(r"\{([^{}]*)\}")
 _COUNT: Final = re.compile(r"(\d{0,4})(?:,(\d{0,4}))?")
 
 
-def compiled(pattern: str) -> Callable[[str], bool]:
+@dataclass
+class Budget:
+    """The time that the patterns of one question have left, all together."""
+
+    left_s: float = BUDGET_S
+
+
+def compiled(pattern: str, budget: Budget) -> Callable[[str], bool]:
     """A function that tells whether ``pattern`` is somewhere in a name; case does not count.
 
     Raises:
         InvalidSyntax: it is no regular expression, or too much of one. The function raises the same
-            when its calls have taken too long, so it is made for each question anew.
+            when nothing is left of ``budget``.
     """
     _refuse_excess(pattern)
     try:
@@ -40,20 +48,17 @@ def compiled(pattern: str) -> Callable[[str], bool]:
             f"expected a regular expression, got {quote(pattern)} ({quote(str(error))})"
         ) from None
 
-    left_s = BUDGET_S
-
     def matches(name: str) -> bool:
-        nonlocal left_s
         start = time.perf_counter()
         try:
-            found = program.search(name, timeout=max(left_s, 1e-3)) is not None
-            left_s -= time.perf_counter() - start
-            return found
+            return program.search(name, timeout=max(budget.left_s, 1e-3)) is not None
         except TimeoutError:
             raise InvalidSyntax(
                 f"the regular expression {quote(pattern)} takes too long",
                 next_step="write it without repetitions inside of repetitions",
             ) from None
+        finally:
+            budget.left_s -= time.perf_counter() - start
 
     return matches
 

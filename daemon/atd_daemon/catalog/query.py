@@ -23,7 +23,7 @@ from atd_daemon.catalog.marks import (
     typed_name_marks,
     year_marks,
 )
-from atd_daemon.catalog.patterns import compiled
+from atd_daemon.catalog.patterns import Budget, compiled
 from atd_daemon.catalog.terms import Term, Typed, Words, parse
 
 WORDS: Final = "{name title description tags tasks fields license publisher}"
@@ -98,7 +98,8 @@ def planned(db: sqlite3.Connection, text: str, filters: Filters, *, typing: bool
     found = (*typed.wanted, *typed.unwanted, *typed.terms, *typed.patterns)
     if not found and not typed.empty:
         conditions.append(_keys([NOTHING]))  # no words in what was typed: nothing, not everything
-    patterns = [_pattern(pattern, keep) for pattern, keep in typed.patterns]
+    budget = Budget()
+    patterns = [_pattern(pattern, keep, budget) for pattern, keep in typed.patterns]
     match = _expression(typed, conditions, without, _anywhere(typed))
     named = _in_name(typed)
     seen = repr((match, every, typed.patterns))
@@ -247,6 +248,6 @@ def _comparisons(filters: Filters) -> Iterator[tuple[str, str | int]]:
             yield condition, value
 
 
-def _pattern(pattern: str, keep: bool) -> Callable[[str], bool]:
-    matches = compiled(pattern)
+def _pattern(pattern: str, keep: bool, budget: Budget) -> Callable[[str], bool]:
+    matches = compiled(pattern, budget)
     return lambda name: matches(name) == keep
