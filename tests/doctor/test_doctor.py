@@ -197,12 +197,12 @@ def test_errors_in_the_log(settings: Make) -> None:
 class Server:
     """A server on loopback that says what time it has."""
 
-    def __init__(self, *, ahead_s: float = 0, status: int = 200) -> None:
+    def __init__(self, *, ahead_s: float = 0, status: int = 200, date: str = "") -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response_only(status)
                 when = datetime.now(UTC) + timedelta(seconds=ahead_s)
-                self.send_header("Date", format_datetime(when, usegmt=True))
+                self.send_header("Date", date or format_datetime(when, usegmt=True))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -245,6 +245,25 @@ def test_a_clock_that_is_wrong(
     assert found["clock"] == state
     assert found["PLC directory"] == State.OK
     assert found["names"] == State.FAIL
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2020 00:00:00 +99999999999999999",
+        "yesterday",
+    ],
+)
+def test_a_server_that_says_an_impossible_time_says_none(
+    settings: Make, serve: Callable[..., Server], date: str
+) -> None:
+    place = serve(date=date).place
+    ours = settings(
+        ATD_PLC_URL=f"http://{place}", ATD_ALLOW_HOSTS=place, ATD_DNS_SERVER="127.0.0.1:9"
+    )
+    assert states(reach.network(ours, 1.0))["clock"] == State.SKIP
 
 
 def test_servers_that_are_away_or_are_something_else(

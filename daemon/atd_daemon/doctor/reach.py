@@ -122,7 +122,7 @@ def _ahead_s(date: str, before: float, after: float) -> float | None:
     """How far a server's clock is ahead, by its Date header (RFC 9110, section 6.6.1)."""
     try:
         then = parsedate_to_datetime(date).astimezone(UTC).timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     # The header has whole seconds, cut off: it is true of any moment of that second.
     if before - 1 <= then <= after:
