@@ -17,6 +17,7 @@ import atd
 from atd.errors import BadSource, InvalidSyntax, LocalError, LoginRefused, SchemaMismatch
 from serving import Client, serving
 from world import Account, World
+from world.wire import Answer, Call, Site
 
 
 @pytest.fixture
@@ -169,3 +170,34 @@ async def test_a_bad_archive_publishes_nothing_unless_it_is_left_out(
     released = await asyncio.to_thread(lambda: atd.publish(tmp_path / "in", skip_bad=True, **given))
     assert released.samples == 2
     assert "train-1.tar" in released.warnings[0]
+
+
+class Disk(Site):
+    """A web site that serves a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    async def __call__(self, call: Call) -> Answer:
+        path = self.folder / call.path.lstrip("/")
+        self.files = {call.path: (path.read_bytes(), "application/x-tar")} if path.is_file() else {}
+        return await super().__call__(call)
+
+
+async def test_archives_that_are_served_stay_where_they_are(
+    world: World, daemon: Client, tmp_path: Path
+) -> None:
+    folder = tmp_path / "www"
+    archive(folder / "train-000000.tar", "a.txt", "b.txt")
+    archive(folder / "val-000000.tar", "a.txt")
+    world.serve("https://files.example.com", Disk(folder))
+    given = {"store": "https://files.example.com/", "connection": daemon.connection}
+    released = await asyncio.to_thread(lambda: atd.publish(folder, name="web", **given))
+    assert (released.shards, released.samples, released.uploaded_bytes) == (2, 3, 0)
+
+    def loaded() -> list[str]:
+        data = atd.load("@alice.test/web", split="val", connection=daemon.connection)
+        return [sample.txt for sample in data]
+
+    assert await asyncio.to_thread(loaded) == ["text"]
