@@ -5,6 +5,7 @@ Each is refused, or is exactly what the tree by definition says.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,13 @@ from atd.errors import ProofError, RecordAbsent
 from atd.protocol.cbor import Cid, Value, decode, encode
 from atd.protocol.commit import Commit
 from atd.protocol.mst import build
-from atd.protocol.proof import ENTRY_BYTES, VerifiedRecord, verify_record, verify_repo
+from atd.protocol.proof import (
+    ENTRY_BYTES,
+    MAX_VALUES,
+    VerifiedRecord,
+    verify_record,
+    verify_repo,
+)
 from protocol.making import (
     COLLECTION,
     REV,
@@ -52,6 +59,26 @@ def with_record(block: bytes, key: str = KEY) -> VerifiedRecord:
 
 def test_step_8_a_record_is_decoded() -> None:
     assert with_record(RECORD).value == thing()
+
+
+def test_a_record_of_a_million_little_values_is_refused_before_they_are_made() -> None:
+    values = b"\x9a\x00\x0e\x00\x00" + b"\x80" * 0xE0000
+    block = b"\xa2\x61a" + values + RECORD[1:][: RECORD.index(b"fnumber") - 1]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProofError, match="values"):
+            with_record(block)
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(block)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_record_may_have_so_many_values_and_no_more() -> None:
+    fixed = 1 + 2 * len(thing()) + 2  # the map, its keys and values, the list and its key
+    most: list[Value] = [0] * (MAX_VALUES - fixed)
+    assert len(with_record(encode({**thing(), "z": most})).block) > MAX_VALUES
+    with pytest.raises(ProofError, match=f"more than {MAX_VALUES} values"):
+        with_record(encode({**thing(), "z": [*most, 0]}))
 
 
 RECORDS = {

@@ -48,7 +48,7 @@ def check_count(data: bytes, start: int, most: int) -> None:
         elif 4 <= major <= 6:
             waiting += (number, 2 * number, 1)[major - 4]
         if seen + waiting > most:
-            raise ProofError(f"more than {most} values")
+            raise ProofError(f"DAG-CBOR of more than {most} values")
 
 
 class Reader:

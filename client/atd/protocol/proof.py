@@ -30,6 +30,7 @@ from atd.protocol import mst
 from atd.protocol.blocks import Blocks
 from atd.protocol.car import Car, join_car, read_car
 from atd.protocol.cbor import Cid, Value, decode
+from atd.protocol.cbor_reader import check_count
 from atd.protocol.commit import Commit
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey, Tid, quote
@@ -51,6 +52,9 @@ MAX_ENTRIES_BYTES: Final = 512 * 1024 * 1024
 """What the entries of one repository may take, at `ENTRY_BYTES` and its key for each: prefix
 compression lets a small file name many long keys."""
 ENTRY_BYTES: Final = 128
+MAX_VALUES: Final = 200_000
+"""Values and keys of one record. Each may take a byte in it and sixty in memory, and a second for
+each million to refuse; a full shard list has some 40,000."""
 
 Steps: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """The blocks from the commit to what it proves, each after the bytes of its CID."""
@@ -315,6 +319,8 @@ def _decoded(
     name = Cid(cid)
     if block is None:
         raise ProofError(f"incomplete: record {name} of {uri} is missing")
+    if len(block) > MAX_VALUES:  # or it cannot have so many
+        check_count(block, 0, MAX_VALUES)
     value = decode(block)
     if not isinstance(value, dict) or value.get("$type") != uri.collection:
         found = value.get("$type") if isinstance(value, dict) else value
