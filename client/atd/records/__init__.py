@@ -33,6 +33,7 @@ from atd.names import (
     split_release_key,
     version_order,
 )
+from atd.protocol.cbor import decode
 from atd.protocol.syntax import AtUri, quote
 from atd.records.datasets import Creator, Dataset
 from atd.records.references import BlobRef, StrongRef, head_uri, release_uri, schema_uri
@@ -68,6 +69,7 @@ __all__ = [
     "check_version",
     "head_uri",
     "parse",
+    "parse_block",
     "parse_value",
     "release_key",
     "release_uri",
@@ -109,3 +111,10 @@ def parse_value(uri: AtUri, value: Mapping[str, Any]) -> Record:
     except LexiconError as error:
         raise LexiconError(f"{cls.NSID} {uri.rkey}: {error.message}") from error
     return record
+
+
+def parse_block(uri: AtUri, block: bytes) -> Record:
+    """As `parse`, for the bytes of a record that was proved when they were stored."""
+    value = decode(block)
+    assert isinstance(value, dict), "only records are proved"
+    return parse_value(uri, value)

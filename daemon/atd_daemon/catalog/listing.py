@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from atd.names import DATASET, RELEASE, SCHEMA
-from atd.protocol.cbor import Cid, decode
+from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri
-from atd.records import Dataset, Record, Release, SchemaRecord, parse_value
+from atd.records import Dataset, Record, Release, SchemaRecord, parse_block
 from atd.records.references import moment_value
 from atd_daemon.catalog.marks import card_marks, schema_facts
 
@@ -226,11 +226,5 @@ def _stored(db: sqlite3.Connection, collection: str) -> Iterable[tuple[AtUri, st
             return
         for number, uri, cid, block in rows:
             place = AtUri.parse(uri)
-            yield place, cid, _parsed(place, block)
+            yield place, cid, parse_block(place, block)
             last = number
-
-
-def _parsed(uri: AtUri, block: bytes) -> Record:
-    value = decode(block)
-    assert isinstance(value, dict), "only records are stored"
-    return parse_value(uri, value)

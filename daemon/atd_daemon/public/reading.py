@@ -14,17 +14,16 @@ from typing import Final
 
 from atd.errors import HandleAbsent, Offline, RecordAbsent
 from atd.names import COLLECTIONS, DATASET, RELEASE, split_release_key
-from atd.protocol.cbor import decode
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did, Handle
-from atd.records import Dataset, Record, StrongRef, head_uri, parse_value
+from atd.records import Dataset, Record, StrongRef, head_uri
 from atd.refs import DatasetRef
 from atd_daemon.catalog import Catalog, DatasetEntry, StoredRecord
 from atd_daemon.catalog.query import Filters
 from atd_daemon.catalog.search import Sort
 from atd_daemon.config import Config
 from atd_daemon.sync.follow.states import State
-from atd_daemon.sync.found import Found, Indexed, ResolvedDataset
+from atd_daemon.sync.found import Found, Indexed, ResolvedDataset, found_of
 from atd_daemon.sync.release import ReleaseWalk, of_kind
 
 _ADVICE: Final = "ask the publisher's own server"
@@ -131,17 +130,7 @@ class Reading:
                 raise RecordAbsent(f"{ref.uri} is not here as {ref.cid}", next_step=_ADVICE)
         else:
             stored = self.record(ref)
-        value = decode(stored.block)
-        assert isinstance(value, dict), "only records are stored"
-        return Found(
-            uri=stored.uri,
-            cid=stored.cid,
-            rev=stored.rev,
-            commit=stored.commit,
-            block=stored.block,
-            record=parse_value(stored.uri, value),
-            verified_at=stored.verified_at,
-        )
+        return found_of(stored)
 
     def _require(self, did: Did, name: str) -> None:
         if not self.listed(did, name):

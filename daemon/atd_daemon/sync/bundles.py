@@ -32,10 +32,10 @@ from atd.bundles.check import references
 from atd.errors import Conflict, PreviousKey, ProofError, RecordAbsent, TooLarge
 from atd.names import DATASET, RELEASE
 from atd.protocol import plc
-from atd.protocol.cbor import Cid, Value, decode
+from atd.protocol.cbor import Cid, Value
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Datetime, Did, spell_datetime
-from atd.records import StrongRef, parse_value
+from atd.records import StrongRef, parse_block
 from atd.refs import parse_dataset_ref
 from atd_daemon.catalog import Catalog, StoredRecord
 from atd_daemon.network.directory import Directory
@@ -120,9 +120,7 @@ class Bundler:
         records = [first]
         seen = {StrongRef(first.uri, first.cid)}
         for stored in records:  # which grows
-            value = decode(stored.block)
-            assert isinstance(value, dict), "only records are stored"
-            for ref in references(parse_value(stored.uri, value)):
+            for ref in references(parse_block(stored.uri, stored.block)):
                 if ref in seen:
                     continue
                 seen.add(ref)

@@ -18,8 +18,9 @@ from atd.records import (
     ShardPart,
     Split,
     StrongRef,
+    parse_block,
 )
-from atd_daemon.catalog import Changes
+from atd_daemon.catalog import Changes, StoredRecord
 from atd_daemon.store.sources import Blob, ShardWant, Source, Url
 
 R = TypeVar("R", bound=Record, covariant=True)
@@ -46,6 +47,19 @@ class Found(Generic[R]):
     def ref(self) -> StrongRef:
         """Exactly this content at this place."""
         return StrongRef(self.uri, self.cid)
+
+
+def found_of(stored: StoredRecord) -> Found[Record]:
+    """What the index has: proved when it was stored."""
+    return Found(
+        uri=stored.uri,
+        cid=stored.cid,
+        rev=stored.rev,
+        commit=stored.commit,
+        block=stored.block,
+        record=parse_block(stored.uri, stored.block),
+        verified_at=stored.verified_at,
+    )
 
 
 @dataclass(frozen=True)

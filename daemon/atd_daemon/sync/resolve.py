@@ -40,18 +40,18 @@ from atd.errors import (
     Unreachable,
 )
 from atd.names import COLLECTIONS, DATASET
-from atd.protocol.cbor import Cid, decode
+from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid
-from atd.records import Record, StrongRef, parse, parse_value
+from atd.records import Record, StrongRef, parse
 from atd.refs import DatasetRef, parse_dataset_ref
 from atd_daemon.catalog import Catalog, Changes, Flaw
 from atd_daemon.config import Config
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.fetch import offline_now
 from atd_daemon.network.pds import PdsReader
-from atd_daemon.sync.found import Found, Indexed, ResolvedDataset
+from atd_daemon.sync.found import Found, Indexed, ResolvedDataset, found_of
 from atd_daemon.sync.prover import Proven, Prover
 from atd_daemon.sync.release import ReleaseWalk
 from atd_daemon.sync.together import to_the_end, together
@@ -212,17 +212,7 @@ class Resolver:
         offline = self._config.offline or offline_now.get()
         if cid is None and uri.collection == DATASET and not offline:
             return None
-        value = decode(stored.block)
-        assert isinstance(value, dict), "only records are stored"
-        return Found(
-            uri=stored.uri,
-            cid=stored.cid,
-            rev=stored.rev,
-            commit=stored.commit,
-            block=stored.block,
-            record=parse_value(uri, value),
-            verified_at=stored.verified_at,
-        )
+        return found_of(stored)
 
     async def _ask(self, identity: Identity, uri: AtUri, allow_previous_key: bool) -> Found[Record]:
         """Ask the publisher, prove the answer, and enter it."""

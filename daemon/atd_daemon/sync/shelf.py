@@ -16,9 +16,9 @@ from typing import Final
 
 from atd.errors import InvalidSyntax, RecordAbsent
 from atd.names import RELEASE, SHARDS
-from atd.protocol.cbor import Cid, decode
+from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri, Did
-from atd.records import ShardPart, parse_value
+from atd.records import ShardPart, parse_block
 from atd.refs import DatasetRef, parse_dataset_ref
 from atd_daemon.catalog import Catalog, StoredRecord
 from atd_daemon.store import ShardWant
@@ -128,9 +128,7 @@ class Shelf:
         return found
 
     def _wants(self, stored: StoredRecord, digest: Cid) -> list[Named]:
-        value = decode(stored.block)
-        assert isinstance(value, dict), "only records are stored"
-        part = parse_value(stored.uri, value)
+        part = parse_block(stored.uri, stored.block)
         assert isinstance(part, ShardPart), "its collection says so"
         publisher = self._catalog.publisher(stored.uri.did)
         pds = None if publisher is None else publisher.pds
