@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,8 @@ class Served:
 class FileServer:
     """``files`` by path; ``requests`` is what was asked: method, path, Range."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._scheme = "http" if context is None else "https"
         self.files: dict[str, Served] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         outer = self
@@ -55,6 +57,8 @@ class FileServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
@@ -62,7 +66,7 @@ class FileServer:
         return f"127.0.0.1:{self._server.server_address[1]}"
 
     def url(self, path: str) -> str:
-        return f"http://{self.place}{path}"
+        return f"{self._scheme}://{self.place}{path}"
 
     def serve(self, path: str, data: bytes, **options: object) -> str:
         """Serve ``data`` at ``path``; returns its address."""

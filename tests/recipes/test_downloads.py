@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from atd.errors import Absent, AtdError, DigestMismatch, Offline, Unreachable
 from atd.recipes.downloads import Got, download
@@ -205,3 +208,51 @@ def test_proxies_of_the_environment_are_not_asked(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     get(settings, folder, server.serve("/a", DATA), sha=SHA)
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(authority: trustme.CA) -> Iterator[FileServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with FileServer(context).running() as running:
+        yield running
+
+
+def test_https_needs_no_setting_but_a_valid_certificate(
+    secure: FileServer,
+    authority: trustme.CA,
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings.load({"ATD_HOME": str(tmp_path / "home")})
+    url = secure.serve("/a", DATA)
+    with pytest.raises(Unreachable, match="certificate"):
+        get(settings, folder, url, sha=SHA)
+    assert secure.requests == []
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    get(settings, folder, url, sha=SHA)
+    assert (folder / "target").read_bytes() == DATA
+
+
+def test_a_redirect_never_leaves_https_not_even_to_a_host_that_is_allowed(
+    server: FileServer,
+    secure: FileServer,
+    settings: Settings,
+    authority: trustme.CA,
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    url = secure.serve("/a", b"", redirect=server.serve("/a", DATA))
+    with pytest.raises(Unreachable, match="out of https"):
+        get(settings, folder, url)
+    assert server.requests == []

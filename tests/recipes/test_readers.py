@@ -15,7 +15,8 @@ from PIL import Image as Picture
 
 from atd.errors import InvalidSyntax, ShardError
 from atd.recipes.model import Reader
-from atd.recipes.readers import Part, read_idx
+from atd.recipes.parts import Part
+from atd.recipes.readers import read_idx
 from recipes.making import idx, write
 
 

@@ -7,7 +7,7 @@
                           (values: JSON, TOML)            ├── downloads   ── fetching (the door)
                           (classes: @atd.recipe)          ├── streams, archives
                                                           └── places      folders, locks, states
-    Prepared ── readers ──▶ arrays, rows, lines, images
+    Prepared ── parts ── readers ──▶ arrays, rows, lines, images
 
 This module has what recipes are written with: ``from atd import recipes``, then `recipes.file`,
 `recipes.gunzip` and their kin. Light: no numpy, no network.

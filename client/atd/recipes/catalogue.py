@@ -158,26 +158,29 @@ def _in_module(module: Any) -> list[Recipe]:
 def _files(settings: Settings) -> Iterator[tuple[str, tuple[str, int, int]]]:
     """Each recipe file with its module, its time of change (ns) and its size."""
     seen: set[str] = set()
-    places = [(user_folder(settings), ""), *_plugins(), (LIBRARY, "")]
-    for place, module in places:
-        for path, inner in _below(place, module):
+    for place, module in [(user_folder(settings), ""), *_plugins(), (LIBRARY, "")]:
+        for path, inner, found in _below(str(place), module):
             if path not in seen:
                 seen.add(path)
-                found = os.stat(path)
                 yield path, (inner, found.st_mtime_ns, found.st_size)
 
 
-def _below(place: Path, module: str) -> Iterator[tuple[str, str]]:
-    if place.is_file():
-        yield str(place), module
+def _below(place: str, module: str) -> Iterator[tuple[str, str, os.stat_result]]:
+    """The recipe files at ``place``, a file or a folder; links to folders are not followed."""
+    if os.path.isfile(place):
+        yield place, module, os.stat(place)
         return
-    for folder, _, names in os.walk(place):
-        inner = Path(folder).relative_to(place).parts
-        for name in sorted(names):
-            if name.endswith(SUFFIXES):
-                stem = () if name == "__init__.py" else (name.rpartition(".")[0],)
-                dotted = ".".join((module, *inner, *stem)) if module else ""
-                yield os.path.join(folder, name), dotted
+    if not os.path.isdir(place):
+        return
+    with os.scandir(place) as listed:
+        inside = sorted(listed, key=lambda one: one.name)
+    for one in inside:
+        stem = one.name.rpartition(".")[0] if one.name.endswith(SUFFIXES) else one.name
+        dotted = f"{module}.{stem}" if module and one.name != "__init__.py" else module
+        if one.is_dir(follow_symlinks=False):
+            yield from _below(one.path, dotted)
+        elif one.name.endswith(SUFFIXES) and one.is_file():
+            yield one.path, dotted, one.stat()
 
 
 def _plugins() -> list[tuple[Path, str]]:

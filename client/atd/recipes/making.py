@@ -60,11 +60,12 @@ class Maker:
         made = self.places.work(name) / "made"
         got = self._download(name, one, spec) if one.addresses else None
         try:
-            digest, size = self._made(name, one, made)
+            digest, size = self._made(name, one, made, got)
         except AtdError as error:
             if got is not None:  # it has the right bytes, and they are not what the recipe says
                 self._forget(name)
-            raise _named(error, f"{self.recipe.name}: {name}") from error
+            error.message = f"{self.recipe.name}: {name}: {error.message}"
+            raise
         if got is None:
             known = State(spec=spec, result=digest, size=size)
         else:
@@ -112,7 +113,8 @@ class Maker:
             )
         except DigestMismatch as error:
             if one.sha256 is not None or not known:
-                raise _named(error, self.recipe.name) from error
+                error.message = f"{self.recipe.name}: {error.message}"
+                raise
             raise DigestMismatch(
                 f"{self.recipe.name}: {error.message}; the recipe declares no sha-256, and that is"
                 " what it had when it was first prepared",
@@ -121,7 +123,7 @@ class Maker:
         self.places.note(name, State(spec=spec, download=got.sha256, url=got.url))
         return got
 
-    def _made(self, name: str, one: Resource, made: Path) -> tuple[str, int]:
+    def _made(self, name: str, one: Resource, made: Path, got: Got | None) -> tuple[str, int]:
         """Make what is to be seen at ``made``; returns its digest and its bytes."""
         if one.kind == "compute":
             assert one.function is not None
@@ -132,10 +134,10 @@ class Maker:
         sources = [self.places.download(name)] if one.addresses else []
         sources += [self.path(need) for need in one.needs]
         size = sum(source.stat().st_size for source in sources if source.is_file())
-        if one.addresses and not one.transforms and not self.keep:
+        if got is not None and not one.transforms and not self.keep:
             with storing(made):
                 os.replace(sources[0], made)
-            return digest_of(made)
+            return got.sha256, got.size
         budget = Budget(one.max_bytes, size)
         chunks = _plain(sources)
         for number, step in enumerate(one.transforms):
@@ -185,9 +187,3 @@ def _plain(sources: Sequence[Path]) -> Iterator[bytes]:
         with storing(source), open(source, "rb") as file:
             while chunk := file.read(PIECE_BYTES):
                 yield chunk
-
-
-def _named(error: AtdError, name: str) -> AtdError:
-    """``error`` with the name of what it is about before its message; of the same class."""
-    error.message = f"{name}: {error.message}"
-    return error

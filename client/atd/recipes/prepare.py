@@ -18,8 +18,8 @@ from atd.recipes.classes import recipe_of
 from atd.recipes.engine import Engine, Event, Finding, Options
 from atd.recipes.fetching import RefusedError, asked
 from atd.recipes.model import Recipe
+from atd.recipes.parts import Part
 from atd.recipes.places import Places
-from atd.recipes.readers import Part
 from atd.recipes.variants import Choice, choose, parse_choice
 from atd.settings import Settings
 

@@ -13,7 +13,6 @@ import json
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -32,53 +31,34 @@ _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".
 _MAX_IMAGE_BYTES: Final = 1 << 30
 
 
-@dataclass(frozen=True)
-class Part:
-    """One piece of prepared data: ``ds.train.images``.
+def samples(path: Path, reader: Reader) -> Iterator[Any]:
+    """The samples of what lies at ``path``: rows of an array, dicts of columns, lines, images.
 
-    Iterating gives samples; `data` all of them at once, and numpy takes it as an array where its
-    reader is ``idx``.
+    Raises:
+        ShardError: it is not what the recipe says. StorageFault: it cannot be read.
+        InvalidSyntax: the reader is ``path``, which has no samples.
     """
+    if reader.kind == "idx":
+        return iter(read_idx(path))
+    if reader.kind == "csv":
+        return read_csv(path, reader.delimiter or ",", reader.columns)
+    if reader.kind == "parquet":
+        return _parquet().rows(path)  # type: ignore[no-any-return]
+    readers = {"jsonl": read_json_lines, "lines": read_lines, "images": read_images}
+    if reader.kind not in readers:
+        raise InvalidSyntax(f"{path} is a file or folder, which is not iterated: use .path")
+    return readers[reader.kind](path)
 
-    name: str
-    path: Path
-    reader: Reader
 
-    def data(self) -> Any:
-        """All of it: an array (``idx``), the path (``path``), else a list of samples.
+def as_array(values: Any) -> NDArray[Any]:
+    """``values`` as numpy takes them."""
+    return np.asarray(values)
 
-        Raises:
-            ShardError: the file is not what the recipe says. StorageFault: it cannot be read.
-        """
-        if self.reader.kind == "idx":
-            return read_idx(self.path)
-        return self.path if self.reader.kind == "path" else list(self)
 
-    def __iter__(self) -> Iterator[Any]:
-        """The samples: rows of an array, dicts of columns, lines without their end, images."""
-        reader, path = self.reader, self.path
-        if reader.kind == "idx":
-            return iter(read_idx(path))
-        if reader.kind == "csv":
-            return read_csv(path, reader.delimiter or ",", reader.columns)
-        if reader.kind == "parquet":
-            return _parquet().rows(path)  # type: ignore[no-any-return]
-        readers = {"jsonl": read_json_lines, "lines": read_lines, "images": read_images}
-        if reader.kind not in readers:
-            raise InvalidSyntax(
-                f"{self.name} is a file or folder, which is not iterated: use .path"
-            )
-        return readers[reader.kind](path)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        found = np.asarray(self.data())
-        return found if dtype is None else found.astype(dtype)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of an array (``idx``), from its header alone."""
-        with _opened(self.path) as file:
-            return _idx_header(file, self.path)[1]
+def idx_shape(path: Path) -> tuple[int, ...]:
+    """The shape of the array in an IDX file, from its header alone; raises as `read_idx`."""
+    with _opened(path) as file:
+        return _idx_header(file, path)[1]
 
 
 def read_idx(path: Path) -> NDArray[Any]:
