@@ -210,3 +210,16 @@ def test_kinds_that_no_cell_can_hold(tmp_path: Path) -> None:
 def test_long_cells_are_read(tmp_path: Path) -> None:
     source = open_source(table(tmp_path, f"a,b\n{'x' * 300_000},1\n"))
     assert len(rows(source)[0][1]["a"]) == 300_000
+
+
+def test_tabs_separate_the_cells_of_a_tsv_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("id\tname, in full\tn\nx1\tDoe, Jane\t1\nx2\t\"a\tb\"\t2\n", "utf-8")
+    source = open_source(path)
+    assert source.schema.names == ("id", "name_in_full", "n")
+    found = dict(source.splits["train"].samples(source.schema))
+    assert found["x1"]["name_in_full"] == "Doe, Jane"
+    assert found["x2"]["name_in_full"] == "a\tb"
+    path.write_text("a\tb\n1\t2\t3\n", "utf-8")
+    with pytest.raises(BadSource, match=r"table\.tsv, line 2: expected 2 cells"):
+        open_source(path)
