@@ -134,7 +134,9 @@ def _alarm(uri: AtUri, block: bytes | None, old: bytes | None, *, moved: bool) -
         return UNREADABLE
     if uri.collection != DATASET:
         return MOVED if moved else None
-    now, then = latest_version(block), None if old is None else latest_version(old)
+    if old is None:
+        return None  # nothing to compare with: most of a backfill, which need not be read for it
+    now, then = latest_version(block), latest_version(old)
     if now is None or then is None or version_order(now) >= version_order(then):
         return None
     return BACKWARDS
