@@ -16,6 +16,8 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
+from atd_daemon.inflight import InFlight
+
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HOP = {"connection", "transfer-encoding", "keep-alive", "content-encoding", "content-length"}
@@ -32,6 +34,7 @@ class Front:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner: web.AppRunner | None = None
+        self._in_flight: InFlight | None = None
 
     @property
     def domain(self) -> str:
@@ -93,6 +96,7 @@ class Front:
     async def _open(self) -> None:
         app = web.Application(client_max_size=2**30)
         app.router.add_route("*", "/{path:.*}", self._serve)
+        self._in_flight = InFlight(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
@@ -100,8 +104,9 @@ class Front:
         self.port = self._runner.addresses[0][1]
 
     async def _shut(self) -> None:
-        if self._runner is not None:
+        if self._runner is not None and self._in_flight is not None:
             await self._runner.cleanup()
+            await self._in_flight.end(grace_s=0)
             self._runner = None
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

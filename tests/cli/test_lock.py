@@ -21,10 +21,18 @@ from cli.stage import Person, table
 REF = "@alice.test/plants"
 
 
-@pytest.fixture
-def lockfile(town: Town, tmp_path: Path) -> Path:
-    file = tmp_path / "atd.lock"
+@pytest.fixture(scope="module")
+def pinned(town: Town, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What ``atd lock`` writes for the plants."""
+    file = tmp_path_factory.mktemp("lock") / "atd.lock"
     town.bob.run("lock", REF, "-o", str(file)).done()
+    return file.read_bytes()
+
+
+@pytest.fixture
+def lockfile(pinned: bytes, tmp_path: Path) -> Path:
+    file = tmp_path / "atd.lock"
+    file.write_bytes(pinned)
     return file
 
 
