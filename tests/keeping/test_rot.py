@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import atd
@@ -14,6 +16,11 @@ from atd.dataset.shelf import shelf_of
 from atd.errors import DigestMismatch, ShardError, Unreachable
 from atd.files import COUNTS, FileIdentity
 from atd.protocol.cbor import RAW, Cid
+from atd.records import CutParameters, Layout
+from atd.schema import fields
+from atd.schema.fields import Field, Schema
+from atd.shards.cut import pack
+from atd.shards.media import encode_png
 from keeping.conftest import shard
 from serving import Client
 from world import Account, Site, World, body
@@ -162,3 +169,46 @@ async def test_a_folder_that_lost_a_bit_says_that_it_is_not_what_was_packed(
     lose_a_bit(path, place_of(path.read_bytes(), 3))
     with pytest.raises(DigestMismatch, match=path.name):
         list(ds)
+
+
+# ---- pictures, which are decoded when they are asked for
+
+
+def packed_pictures(folder: Path) -> bytes:
+    """A shard of three samples, each a picture of its own."""
+    schema = Schema((Field("image", fields.Image()),))
+    noise = np.random.default_rng(3)
+    items = []
+    for n in range(3):
+        png = encode_png(noise.integers(0, 255, (8, 8, 3), dtype=np.uint8))
+        items.append((f"{n:04d}", lambda png=png: {"image": png}))
+    folder.mkdir()
+    (made,) = pack(items, schema, Layout(), CutParameters(order="keep"), folder, "made")
+    return (folder / made.name).read_bytes()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+async def test_a_picture_that_lost_a_bit_is_had_anew_unless_it_was_signed_so(
+    client: Client, alice: Account, tmp_path: Path, signed: bool
+) -> None:
+    data = packed_pictures(tmp_path / "made")
+    at = [one.end() + 10 for one in re.finditer(b"IDAT", data)][1]
+    bad = data[:at] + bytes([data[at] ^ 0x80]) + data[at + 1 :]
+    schema = Schema((Field("image", fields.Image()),))
+    publish(alice, splits={"train": [bad if signed else data]}, schema=schema)
+    ds = await opened(client)
+    pictures = await asyncio.to_thread(lambda: [sample.image for sample in ds])
+    if not signed:
+        path = client.services.store.path(Cid.of(data, RAW))
+        assert path is not None
+        lose_a_bit(path, at)
+    before = COUNTS.hashed_bytes
+    if signed:
+        for _ in range(2):
+            with pytest.raises(ShardError, match=r"train-00000\.tar: sample 0001: field image"):
+                await asyncio.to_thread(pictures[1].decode)
+        assert COUNTS.hashed_bytes == before + len(data)
+    else:
+        assert (await asyncio.to_thread(pictures[1].decode)).shape == (8, 8, 3)
+        assert client.services.store.usage().damaged == 1
+    assert (await asyncio.to_thread(pictures[2].decode)).shape == (8, 8, 3)

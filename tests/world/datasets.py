@@ -47,6 +47,7 @@ def publish(
     bases: tuple[str, ...] = (),
     each: int = 1000,
     title: str | None = None,
+    schema: Schema = SCHEMA,
 ) -> Published:
     """Publish a data set; every shard says that it holds three samples.
 
@@ -55,7 +56,7 @@ def publish(
         bases: URLs under which the shards are as well; without any they are blobs alone.
         each: how many shards go into one shard list.
     """
-    schema = _put(account, SchemaRecord(name, version, SCHEMA, WHEN))
+    written = _put(account, SchemaRecord(name, version, schema, WHEN))
     shards: dict[Cid, bytes] = {}
     parts: list[Strong] = []
     found: list[Split] = []
@@ -75,11 +76,11 @@ def publish(
         found.append(Split(split, tuple(map(_ref, lists)), 3 * count, count, size))
     samples, total = sum(s.samples for s in found), sum(s.size for s in found)
     release = Release(
-        name, version, _ref(schema), Layout(), tuple(found), samples, total, created_at=WHEN
+        name, version, _ref(written), Layout(), tuple(found), samples, total, created_at=WHEN
     )
     released = _put(account, release)
     head = Dataset(name, _ref(released), WHEN, title=title)
-    return Published(_put(account, head), released, schema, tuple(parts), shards)
+    return Published(_put(account, head), released, written, tuple(parts), shards)
 
 
 def _entry(account: Account, split: str, number: int, data: bytes) -> ShardEntry:

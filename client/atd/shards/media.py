@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import re
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -73,11 +74,14 @@ class Media:
         where: shard, key and field, for messages.
     """
 
-    __slots__ = ("_data", "where")
+    __slots__ = ("_data", "anew", "where")
 
     def __init__(self, data: builtins.bytes | memoryview, where: str = "") -> None:
         self._data = data
         self.where = where
+        self.anew: Callable[[], Media | None] | None = None
+        """The same file out of a shard that was hashed just now, or None if nobody can: asked when
+        it cannot be decoded, since a disk may lose bits without a trace."""
 
     @property
     def bytes(self) -> builtins.bytes:
@@ -92,6 +96,29 @@ class Media:
     def media_type(self) -> str | None:
         """Such as ``image/png``, by the first bytes; None if they say nothing."""
         return sniff(self._data)
+
+    def _decoded(self, ask: Callable[[], Any]) -> Any:
+        """What ``ask`` makes of the bytes; if they make no sense, of those that were signed.
+
+        Raises:
+            ShardError: nor do those. AtdError: they are not here, and cannot be had anew.
+        """
+        try:
+            return ask()
+        except Undecodable as error:
+            wrong = ShardError(f"{self.where or type(self).__name__.lower()}: {error}")
+            wrong.__cause__ = error
+        fresh = self._fresh()
+        if fresh is None or fresh == self:
+            raise wrong
+        self._data, self.anew = fresh._data, None
+        return self._decoded(ask)
+
+    def _fresh(self) -> Media | None:
+        try:
+            return None if self.anew is None else self.anew()
+        except ShardError:  # then it is what was signed that makes no sense
+            return None
 
     def __len__(self) -> int:
         return len(self._data)
@@ -142,10 +169,7 @@ class Image(Media):
         return picture
 
     def _ask(self, what: str) -> Any:
-        try:
-            return getattr(_pillow(), what)(self.bytes)
-        except Undecodable as error:
-            raise ShardError(f"{self.where or 'image'}: {error}") from error
+        return self._decoded(lambda: getattr(_pillow(), what)(self.bytes))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.decode().astype(dtype or "uint8", copy=False)
@@ -189,10 +213,7 @@ class Audio(Media):
         return samples
 
     def _ask(self, what: str) -> Any:
-        try:
-            return getattr(_sound(), what)(self.bytes, self.media_type)
-        except Undecodable as error:
-            raise ShardError(f"{self.where or 'audio'}: {error}") from error
+        return self._decoded(lambda: getattr(_sound(), what)(self.bytes, self.media_type))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.decode().astype(dtype or "float32", copy=False)

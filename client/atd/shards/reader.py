@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,26 @@ class ShardFile:
     def _place_media(self, i: int, sample: Mapping[str, Any]) -> None:
         for name in self._media:
             if name in sample:
-                _place(sample[name], f"{self.name}: sample {self.key(i)}: field {name}")
+                self._place(i, sample[name], name)
+
+    def _place(self, i: int, value: object, name: str) -> None:
+        """Tell the encoded files in a field where they are, and how to have them anew."""
+        for path, found in _media_in(value):
+            inner = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in path)
+            found.where = f"{self.name}: sample {self.key(i)}: field {name}{inner}"
+            if self._again is not None:
+                found.anew = partial(self._media_anew, i, (name, *path))
+
+    def _media_anew(self, i: int, path: tuple[Any, ...]) -> media.Media | None:
+        """An encoded file of sample ``i``, out of the shard as it was signed."""
+        fresh = None if self._again is None else self._again(self)
+        if fresh is None:
+            return None
+        value: Any = fresh.sample(i, path[:1])
+        for at in path:
+            value = value[at]
+        assert isinstance(value, media.Media), "the schema says so"
+        return value
 
     def _sample_anew(
         self, i: int, fields: Collection[str] | None, wrong: ShardError
@@ -217,7 +236,7 @@ class ShardFile:
         except (Unfit, UnicodeDecodeError):
             return self.sample(i, (name,))[name]
         if name in self._media:
-            _place(value, f"{self.name}: sample {self.key(i)}: field {name}")
+            self._place(i, value, name)
         return value
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -260,13 +279,11 @@ def _holds_media(kind: fields.Kind) -> bool:
             return False
 
 
-def _place(value: object, where: str) -> None:
-    """Tell every encoded file in ``value`` where it is, for the errors that it may raise later."""
+def _media_in(value: object) -> Iterator[tuple[tuple[Any, ...], media.Media]]:
+    """Every encoded file in ``value``, with the way to it."""
     if isinstance(value, media.Media):
-        value.where = where
-    elif isinstance(value, list):
-        for at, item in enumerate(value):
-            _place(item, f"{where}[{at}]")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            _place(item, f"{where}.{name}")
+        yield (), value
+    elif isinstance(value, list | dict):
+        for at, item in enumerate(value) if isinstance(value, list) else value.items():
+            for path, found in _media_in(item):
+                yield (at, *path), found
