@@ -214,7 +214,7 @@ def test_long_cells_are_read(tmp_path: Path) -> None:
 
 def test_tabs_separate_the_cells_of_a_tsv_file(tmp_path: Path) -> None:
     path = tmp_path / "table.tsv"
-    path.write_text("id\tname, in full\tn\nx1\tDoe, Jane\t1\nx2\t\"a\tb\"\t2\n", "utf-8")
+    path.write_text('id\tname, in full\tn\nx1\tDoe, Jane\t1\nx2\t"a\tb"\t2\n', "utf-8")
     source = open_source(path)
     assert source.schema.names == ("id", "name_in_full", "n")
     found = dict(source.splits["train"].samples(source.schema))
