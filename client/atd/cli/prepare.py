@@ -40,6 +40,8 @@ _CHECK = examples(
     after="Exits 0 if every address answers; else with the code of Unreachable.",
 )
 _SET = examples("atd folder set imagenet /data/imagenet")
+_LS = examples("atd folder ls --json")
+_RM = examples("atd folder rm imagenet")
 _SHOWN_RESOURCES: Final = 3
 
 folders = typer.Typer(
@@ -78,7 +80,7 @@ def run(
     ] = False,
     yes: YesOption = False,
 ) -> None:
-    """Prepare a data set by its recipe: fetch, check, unpack, and say where it is."""
+    """Prepare a data set by its recipe, and say where it is."""
     if encoder not in prepare.ENCODERS:
         raise InvalidSyntax(
             f"expected an encoder ({', '.join(prepare.ENCODERS)}), found {encoder!a}"
@@ -148,7 +150,10 @@ def recipes(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the recipes on this machine; with words, those that have all of them."""
+    """List the recipes on this machine.
+
+    With words, those that have all of them in their name or title.
+    """
     found = catalogue.search(words or [], Settings.load())
     if json:
         rows = [{"name": one.name, "title": one.title, "path": one.path} for one in found]
@@ -165,7 +170,10 @@ def new(
         Path | None, typer.Option("--to", metavar="DIR", help="Where; the folder of recipes.")
     ] = None,
 ) -> None:
-    """Write a recipe to begin with; a file that exists stays as it is."""
+    """Write a recipe to begin with.
+
+    A file that exists stays as it is.
+    """
     path = scaffold.write_recipe(name, to or catalogue.user_folder(Settings.load()))
     output.say(output.clean(path.absolute()))
     target = name if to is None else path
@@ -173,7 +181,7 @@ def new(
 
 
 def check(name: NameArgument, json: JsonOption = False) -> None:
-    """Ask every address of a recipe whether it is there, without downloading."""
+    """Ask every address of a recipe, without downloading."""
     settings = Settings.load()
     found = []
     for answer in prepare.ask_all(prepare.plan(name, settings), settings):
@@ -206,7 +214,7 @@ def set_folder(
     output.say(f"{output.clean(key)}  {output.clean(full)}")
 
 
-@folders.command("ls")
+@folders.command("ls", epilog=_LS)
 def list_folders(json: JsonOption = False) -> None:
     """List the data folders."""
     known = agreements.folders(Settings.load())
@@ -217,7 +225,7 @@ def list_folders(json: JsonOption = False) -> None:
         output.say(f"{output.clean(key)}  {output.clean(path)}")
 
 
-@folders.command("rm")
+@folders.command("rm", epilog=_RM)
 def remove_folder(
     key: Annotated[str, typer.Argument(metavar="KEY", help="As the recipe names it.")],
 ) -> None:
