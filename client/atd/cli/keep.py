@@ -183,7 +183,7 @@ def outdated(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the data sets that you pulled and that have newer releases.
+    """List pulled data sets that have newer releases.
 
     Asks their publishers, and says what atd pull --outdated would fetch.
     """
