@@ -93,4 +93,4 @@ async def serving(world: World, folder: Path, **variables: str) -> AsyncIterator
                 yield Client(Connection(settings, start=False), services)
             finally:
                 await runner.cleanup()
-                await in_flight.end(grace_s=5)
+                await in_flight.end()

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
+
+LEFT_S: Final = 1.0
+"""How long to wait for requests that nobody hears the answer of: a write comes to its end."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,11 +44,11 @@ class InFlight:
 
         app.middlewares.insert(0, noted)
 
-    async def end(self, grace_s: float) -> None:
-        """Wait until all is answered, for ``grace_s``, and cancel what is left.
+    async def end(self, grace_s: float = LEFT_S) -> None:
+        """Wait until all is answered, for ``grace_s``; cancel what is left, and wait as long again.
 
         For when the application's runner was cleaned up: what came by a connection that is open
-        has ended then.
+        has ended then. What does not end even so is given up when the parts close.
         """
         if self._answering:
             await asyncio.wait(self._answering, timeout=grace_s)
@@ -53,4 +56,4 @@ class InFlight:
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left)
+            await asyncio.wait(left, timeout=grace_s)

@@ -86,5 +86,5 @@ class Listener:
         async with self._changing:
             if self._runner is not None and self._in_flight is not None:
                 await self._runner.cleanup()
-                await self._in_flight.end(_GRACE_S)
+                await self._in_flight.end()
                 self._runner = self._in_flight = None

@@ -111,7 +111,7 @@ async def _open(
 ) -> None:
     """Serve the control application by ``door``, until the stack unwinds."""
     app = create_app(services, door)
-    stack.push_async_callback(InFlight(app).end, GRACE_S)
+    stack.push_async_callback(InFlight(app).end)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -69,7 +69,7 @@ class Served:
 
     async def _stop(self) -> None:
         await self._runner.cleanup()
-        await self._in_flight.end(grace_s=5)
+        await self._in_flight.end()
 
     @property
     def domain(self) -> str:
