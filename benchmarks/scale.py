@@ -101,8 +101,8 @@ def reference(at: AtUri, record: Record) -> StrongRef:
     return StrongRef(at, Cid.of(encode(record.to_value())))
 
 
-def repository(world: World, did: Did, datasets: int, posts: int) -> bytes:
-    """A publisher's CAR file."""
+def repository(world: World, did: Did, datasets: int, posts: int) -> tuple[bytes, int]:
+    """A publisher's CAR file, and the bytes of all nodes of its tree."""
     blocks = {
         f"{uri.collection}/{uri.rkey}": encode(record.to_value())
         for number in range(datasets)
@@ -116,7 +116,9 @@ def repository(world: World, did: Did, datasets: int, posts: int) -> bytes:
     root, nodes = build(cids)
     commit = Commit.sign(did, Tid.from_micros(START_US, 1), root, KEY)
     every = {cids[path]: block for path, block in blocks.items()}
-    return write_car(commit.cid, [(commit.cid, commit.encode()), *nodes.items(), *every.items()])
+    head = (commit.cid, commit.encode())
+    car = write_car(commit.cid, [head, *nodes.items(), *every.items()])
+    return car, sum(map(len, nodes.values()))
 
 
 def take_in(catalog: Catalog, did: Did, car: bytes) -> None:
@@ -130,16 +132,18 @@ def take_in(catalog: Catalog, did: Did, car: bytes) -> None:
 
 def index(publishers: int, datasets: int, posts: int) -> None:
     """Processor time and bytes of everything that publishers have."""
-    world, spent = World(1), 0.0
+    world, spent, cars, nodes = World(1), 0.0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index.sqlite"
         catalog = Catalog(path)
         for did in world.dids[:publishers]:
-            car = repository(world, did, datasets, posts)
+            car, tree = repository(world, did, datasets, posts)
+            cars, nodes = cars + len(car), nodes + tree
             spent += seconds(lambda did=did, car=car: take_in(catalog, did, car))  # type: ignore[misc]
         catalog.close()
         count = publishers * datasets
         print(f"{count:,} data sets of {publishers} publishers with {posts:,} posts each")
+        print(f"  {cars / publishers / 1e6:.2f} MB a repository")
         print(f"  {spent / count * 1000:.2f} ms of a processor a data set, five records each")
         db = sqlite3.connect(path)
         sizes = dict(db.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
@@ -149,7 +153,9 @@ def index(publishers: int, datasets: int, posts: int) -> None:
         db.close()
     print(f"  {sum(sizes.values()) / count:,.0f} bytes on disk a data set; of these")
     print(f"    {blocks / count:8,.0f} records as they were signed")
-    print(f"    {proofs / count:8,.0f} proofs")
+    print(
+        f"    {proofs / count:8,.0f} proofs (all nodes of trees, each once: {nodes / count:,.0f})"
+    )
     for what in ("search", "datasets", "history"):
         found = sum(size for name, size in sizes.items() if what in name)
         print(f"    {found / count:8,.0f} {what}")
