@@ -188,7 +188,6 @@ def test_the_first_error_stops_the_others(server: FileServer, settings: Settings
 def test_without_agreement_nothing_is_asked_for(server: FileServer, settings: Settings) -> None:
     url = server.serve("/a", DATA)
     wanted = Recipe("org.example.terms", {"a": recipes.file(url)}, agreement="Be kind.")
-    linking = recipe(other=recipes.link("org.example.terms"))
     with pytest.raises(NeedsConsent):
         prepared(wanted, settings)
     assert server.requests == []
@@ -198,7 +197,6 @@ def test_without_agreement_nothing_is_asked_for(server: FileServer, settings: Se
     other = Recipe("org.example.terms", {"a": recipes.file(url)}, agreement="Be kinder.")
     with pytest.raises(NeedsConsent):
         prepared(other, settings)
-    del linking
 
 
 def test_a_link_prepares_the_other_data_set_first_and_asks_for_its_agreement(
@@ -372,6 +370,20 @@ def test_arrays_come_out_as_the_recipe_declares(server: FileServer, settings: Se
     with pytest.raises(AttributeError, match="images"):
         _ = ds.train.labels
     assert ds.to_value()["train"]["images"]["path"] == str(ds.files["i"])
+
+
+def test_python_agrees_once_and_is_told_how_far_it_is(
+    server: FileServer, settings: Settings
+) -> None:
+    url = server.serve("/a", DATA)
+    text = f'name = "org.example.terms"\nagreement = "Yes?"\n[resources.a]\nurls = ["{url}"]\n'
+    file = write(settings.config_dir / "recipes" / "terms.toml", text)
+    with pytest.raises(NeedsConsent):
+        prepare_dataset(file, settings=settings)
+    told: list[Any] = []
+    made = prepare_dataset(file, agree=True, progress=told.append, settings=settings)
+    assert (told[-1].resource, told[-1].done, told[-1].total) == ("a", len(DATA), len(DATA))
+    assert prepare_dataset("org.example.terms", settings=settings) == made
 
 
 def test_a_variant_lies_in_a_folder_of_its_own(server: FileServer, settings: Settings) -> None:

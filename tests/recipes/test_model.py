@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import atd
 from atd import recipes
@@ -14,7 +16,7 @@ from atd.errors import AtdError, InvalidSyntax, RecipeError
 from atd.recipes.catalogue import LIBRARY, load_file
 from atd.recipes.classes import recipe_of
 from atd.recipes.model import Recipe, Resource
-from atd.recipes.values import digest, from_value, to_value
+from atd.recipes.values import digests, from_value, to_value
 from atd.recipes.variants import choose, parse_choice
 
 URL = "https://example.org/a.gz"
@@ -122,7 +124,7 @@ def test_what_is_written_is_read_again() -> None:
     written = json.loads(json.dumps(to_value(everything())))
     again = from_value(written)
     assert to_value(again) == written
-    assert [digest(again, n) for n in again.order] == [digest(everything(), n) for n in again.order]
+    assert digests(again) == digests(everything())
 
 
 def test_code_has_no_form() -> None:
@@ -133,7 +135,7 @@ def test_code_has_no_form() -> None:
 
 def test_another_address_of_the_same_bytes_changes_nothing_and_another_hash_does() -> None:
     def at(url: str, sha: str) -> str:
-        return digest(Recipe("x", {"a": recipes.file(url, sha256=sha)}), "a")
+        return digests(Recipe("x", {"a": recipes.file(url, sha256=sha)}))["a"]
 
     assert at(URL, "0" * 64) == at("https://mirror.example/a", "0" * 64)
     assert at(URL, "0" * 64) != at(URL, "1" * 64)
@@ -142,7 +144,7 @@ def test_another_address_of_the_same_bytes_changes_nothing_and_another_hash_does
 def test_what_something_is_made_of_counts_for_it_too() -> None:
     def spec(sha: str) -> str:
         raw = recipes.file(URL, sha256=sha)
-        return digest(Recipe("x", {"raw": raw, "made": recipes.concat("raw")}), "made")
+        return digests(Recipe("x", {"raw": raw, "made": recipes.concat("raw")}))["made"]
 
     assert spec("0" * 64) != spec("1" * 64)
 
@@ -154,6 +156,36 @@ def test_every_recipe_that_ships_is_valid_and_declares_its_hashes(path: Path) ->
     for name, one in recipe.resources.items():
         assert one.sha256, name
         assert all(url.startswith("https://") for url in one.addresses), name
+
+
+def test_resources_that_meet_again_and_again_are_hashed_once_each() -> None:
+    diamonds: dict[str, Resource] = {
+        f"r{n}": recipes.concat(f"r{n + 1}", f"r{n + 1}") for n in range(998)
+    }
+    diamonds["r998"] = recipes.file(URL)
+    assert len(set(digests(Recipe("diamonds", diamonds)).values())) == 999
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+_KEYS = "name kind urls of size sha256 transforms path target key when do columns x gunzip"
+_WORDS = st.sampled_from([*_KEYS.split(), URL])
+_JSON = st.recursive(
+    _SCALARS | _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(resources=st.dictionaries(_WORDS, _JSON, max_size=3), data=_JSON, variants=_JSON)
+def test_whatever_a_file_holds_is_a_recipe_or_refused(
+    resources: Any, data: Any, variants: Any
+) -> None:
+    for whole in ({"resources": resources, "data": data, "variants": variants}, {}):
+        try:
+            recipe = from_value({"name": "x", "resources": resources, **whole})
+        except AtdError:
+            continue
+        assert to_value(from_value(to_value(recipe))) == to_value(recipe)
 
 
 # ------------------------------------------------------------------ classes

@@ -20,7 +20,7 @@ from atd.errors import DigestMismatch
 from atd.recipes.making import Maker
 from atd.recipes.model import Recipe
 from atd.recipes.places import Places, State, digest_of, discard, looks
-from atd.recipes.values import digest
+from atd.recipes.values import digests
 from atd.settings import Settings
 
 WORKERS: Final = 4
@@ -79,7 +79,7 @@ class Engine:
     ) -> None:
         self._recipe, self._places, self._options = recipe, places, options
         self._progress = progress
-        self._specs = {name: digest(recipe, name) for name in recipe.order}
+        self._specs = digests(recipe)
         self._stop = threading.Event()
         self._telling = threading.Lock()
         self._maker = Maker(

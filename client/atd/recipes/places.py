@@ -46,7 +46,7 @@ class State:
     """What is known of one resource.
 
     Args:
-        spec: what it depends on (`atd.recipes.values.digest`).
+        spec: what it depends on (`atd.recipes.values.digests`).
         download: the sha-256 of what was downloaded; kept when the file is gone.
         url: from where.
         result: the digest of the file, or of the tree, at the final path.

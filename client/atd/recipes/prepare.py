@@ -102,10 +102,16 @@ class Plan:
     links: Mapping[str, Plan]
 
     def everything(self) -> Iterator[Plan]:
-        """This, after all that it needs."""
-        for other in self.links.values():
-            yield from other.everything()
-        yield self
+        """This, after all that it needs, each data set once."""
+        known: dict[str, Plan] = {}
+        self._collect(known)
+        yield from known.values()
+
+    def _collect(self, known: dict[str, Plan]) -> None:
+        if str(self.choice) not in known:
+            for other in self.links.values():
+                other._collect(known)
+            known[str(self.choice)] = self
 
 
 def plan(what: str | os.PathLike[str] | Recipe | type[Any], settings: Settings) -> Plan:

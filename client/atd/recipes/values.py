@@ -84,22 +84,24 @@ def resource_value(one: Resource) -> dict[str, Any]:
     return {key: _simple(inner) for key, inner in plain(one).items()}
 
 
-def digest(recipe: Recipe, name: str) -> str:
-    """What the resource ``name`` depends on, as a hash (hex, 64 characters).
+def digests(recipe: Recipe) -> dict[str, str]:
+    """What each resource depends on, as a hash (hex, 64 characters), by its name.
 
     Addresses are left out: the same bytes from elsewhere are the same bytes. Of code, its name and
     its compiled form count.
     """
-    one = recipe.resources[name]
-    shown = {key: _simple(inner) for key, inner in plain(one).items() if key != "function"}
-    shown.pop("urls", None)
-    shown.pop("max_bytes", None)
-    if one.function is not None:
-        code = getattr(one.function, "__code__", None)
-        body = hashlib.sha256(code.co_code).hexdigest() if code is not None else ""
-        shown["function"] = f"{getattr(one.function, '__qualname__', '')} {body}"
-    shown["of"] = [digest(recipe, need) for need in one.needs]
-    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    found: dict[str, str] = {}
+    for name in recipe.order:  # each after its needs, so that every one is hashed once
+        one = recipe.resources[name]
+        left_out = ("function", "urls", "max_bytes")
+        shown = {key: _simple(value) for key, value in plain(one).items() if key not in left_out}
+        if one.function is not None:
+            code = getattr(one.function, "__code__", None)
+            body = hashlib.sha256(code.co_code).hexdigest() if code is not None else ""
+            shown["function"] = f"{getattr(one.function, '__qualname__', '')} {body}"
+        shown["of"] = [found[need] for need in one.needs]
+        found[name] = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    return found
 
 
 def _simple(value: Any) -> Any:
@@ -128,7 +130,7 @@ def _resource(value: Any, where: str) -> Resource:
         "max_bytes": _number,
     }
     table = _table(value, where, frozenset(takes))
-    kind = table.get("kind", "file")
+    kind = _text(table.get("kind", "file"), f"{where}.kind")
     if kind not in _WRITTEN:
         raise RecipeError(
             f"{where}: expected a kind ({', '.join(sorted(_WRITTEN))}), found {kind!a}"
