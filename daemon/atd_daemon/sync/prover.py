@@ -29,10 +29,11 @@ from atd.protocol.proof import (
 from atd.protocol.syntax import AtUri, Did
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
+from atd_daemon.sync.heavy import HeavyWork
 
 T = TypeVar("T")
 A = TypeVar("A", bytes, Car)
-_LARGE_BYTES = 256 * 1024  # more than this is verified in a thread, beside the event loop
+_LARGE_BYTES = 256 * 1024  # more than this is verified beside the event loop
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ class Proven(Generic[T]):
 
 
 class Prover:
-    """Asks the PDS that an identity names, and proves what it answers."""
+    """Asks the PDS that an identity names, and proves what it answers.
+
+    ``heavy`` is where that takes its time.
+    """
 
     def __init__(self, directory: Directory, pds: PdsReader) -> None:
+        self.heavy = HeavyWork()
         self._directory = directory
         self._pds = pds
 
@@ -95,7 +100,7 @@ class Prover:
             identity = moved
             car = await fetch(identity)
         try:
-            return Proven(await _run(verify, car, identity), identity)
+            return Proven(await self._run(verify, car, identity), identity)
         except ProofError as error:
             if await asyncio.to_thread(_signer, car, identity.did, [identity.key]) is not None:
                 raise _from(identity, error) from error
@@ -113,13 +118,18 @@ class Prover:
         if fresh.pds != identity.pds:
             car = await fetch(fresh)
         try:
-            return Proven(await _run(verify, car, fresh), fresh)
+            return Proven(await self._run(verify, car, fresh), fresh)
         except ProofError as error:
             keys = await self._directory.previous_keys(identity.did)
             signer = await asyncio.to_thread(_signer, car, identity.did, keys)
             if signer is None:
                 raise _from(fresh, error) from error
-        return Proven(await _run(verify, car, fresh.with_key(signer)), fresh, True)
+        return Proven(await self._run(verify, car, fresh.with_key(signer)), fresh, True)
+
+    async def _run(self, verify: Callable[[A, Identity], T], car: A, identity: Identity) -> T:
+        if isinstance(car, bytes) and len(car) < _LARGE_BYTES:
+            return verify(car, identity)
+        return await self.heavy.run(identity.pds, lambda: verify(car, identity))
 
     async def _asked_again(self, identity: Identity) -> Identity:
         """The identity as it is now, under the handle that was proved if it still claims it."""
@@ -127,12 +137,6 @@ class Prover:
         if identity.handle is not None and identity.handle in fresh.claimed:
             return fresh.proving(identity.handle)
         return fresh
-
-
-async def _run(verify: Callable[[A, Identity], T], car: A, identity: Identity) -> T:
-    if isinstance(car, bytes) and len(car) < _LARGE_BYTES:
-        return verify(car, identity)
-    return await asyncio.to_thread(verify, car, identity)
 
 
 def _from(identity: Identity, error: ProofError) -> ProofError:

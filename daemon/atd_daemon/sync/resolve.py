@@ -54,7 +54,7 @@ from atd_daemon.network.pds import PdsReader
 from atd_daemon.sync.found import Found, Indexed, ResolvedDataset, found_of
 from atd_daemon.sync.prover import Proven, Prover
 from atd_daemon.sync.release import ReleaseWalk
-from atd_daemon.sync.together import to_the_end, together
+from atd_daemon.sync.together import together
 
 _PIECE: Final = 500  # records of a repository that go in at once: a moment's work
 
@@ -303,8 +303,9 @@ class Resolver:
             if not self._check_commit(proven, repo.commit, floor, allow_previous_key):
                 return Indexed(proven.identity, repo.commit, None)
             halt = threading.Event()
-            work = asyncio.to_thread(self._snapshot, repo, halt)
-            changes = await to_the_end(work, give_up=halt.set)
+            changes = await self._prover.heavy.run(
+                proven.identity.pds, lambda: self._snapshot(repo, halt), give_up=halt.set
+            )
         except AtdError as error:
             await asyncio.to_thread(self._note, identity.did, None, error)
             raise
