@@ -98,7 +98,7 @@ def parse(verified: VerifiedRecord) -> Record:
 
 
 def parse_value(uri: AtUri, value: Mapping[str, Any]) -> Record:
-    """As `parse`, for a value that is not proved: one's own, before it is written at ``uri``."""
+    """As `parse`, for a value of ``uri`` that comes with no proof of its own."""
     cls = _CLASSES.get(str(uri.collection))
     if cls is None:
         raise LexiconError(
