@@ -34,7 +34,7 @@ Sizes = dict[str, int]
 
 def encoded(sizes: Sizes, order: str = "hash") -> list[Encoded]:
     samples = [
-        Encoded(key, int.from_bytes(key_digest(key), "big"), tar.member_size(size), [])
+        Encoded(key, int.from_bytes(key_digest(key), "big"), tar.member_size(size))
         for key, size in sizes.items()
     ]
     return sorted(samples, key=lambda s: s.place) if order == "hash" else samples

@@ -44,10 +44,14 @@ from atd.shards import tar
 from atd.shards.encode import Encode
 from atd.shards.keys import check_key, key_digest
 from atd.shards.layout import Stored
+from atd.shards.slabs import SLAB, Batch, Slabs
 from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size
 
 Item: TypeAlias = tuple[str, Callable[[], Mapping[str, object] | object]]
 """A sample that is made when its turn comes: its key, and how to load it."""
+
+_Ready: TypeAlias = tuple[str, int, Stored, int]
+"""A sample that is encoded: its key, its place in hash order, its members, their size."""
 
 T = TypeVar("T")
 OnShard: TypeAlias = Callable[[ShardInfo], object]
@@ -59,12 +63,14 @@ _WRITERS: Final = 2
 
 
 class Encoded(NamedTuple):
-    """A sample ready to be written: its place in hash order, and its bytes in an archive."""
+    """A sample ready to be written: its place in hash order, and its size in an archive.
+
+    Its bytes are in `atd.shards.slabs`, in the order in which samples come.
+    """
 
     key: str
     place: int
     size: int
-    stored: Stored
 
 
 def pack(
@@ -97,16 +103,16 @@ def pack(
         TooLarge: a sample does not fit into ``cuts.max_bytes``.
         StorageFault: the disk is full or the folder not writable.
     """
-    encode = _Encoding(schema, layout, cuts)
+    encode, slabs = _Encoding(schema, layout, cuts), _slabs(cuts)
     if cuts.order == "keep":
-        encoded = (encode(key, place, load()) for key, place, load in _distinct(items))
-        return _write(by_content(encoded, cuts), folder, prefix, on_shard)
+        coming = ((key, place, *encode(key, load())) for key, place, load in _distinct(items))
+        return _write(by_content(_put(coming, slabs), cuts), slabs, folder, prefix, on_shard)
     waiting = sorted(((_place(key), key, load) for key, load in items), key=itemgetter(0))
     for (_, key, _), (_, following, _) in itertools.pairwise(waiting):
         if key == following:
             raise repeated(key)
-    encoded = (encode(key, place, load()) for place, key, load in waiting)
-    return _write(by_hash(encoded, cuts), folder, prefix, on_shard)
+    coming = ((key, place, *encode(key, load())) for place, key, load in waiting)
+    return _write(by_hash(_put(coming, slabs), cuts), slabs, folder, prefix, on_shard)
 
 
 def pack_stream(
@@ -126,11 +132,12 @@ def pack_stream(
     if cuts.order == "keep":
         items = ((key, lambda sample=sample: sample) for key, sample in samples)
         return pack(items, schema, layout, cuts, folder, prefix, on_shard)
-    encode = _Encoding(schema, layout, cuts)
+    encode, slabs = _Encoding(schema, layout, cuts), _slabs(cuts)
     with _Spool(folder) as spool:
         for key, place, sample in _distinct(samples):
-            spool.add(encode(key, place, sample))
-        return _write(by_hash(spool.in_order(), cuts), folder, prefix, on_shard)
+            spool.add(key, place, *encode(key, sample))
+        encoded = _put(spool.in_order(), slabs)
+        return _write(by_hash(encoded, cuts), slabs, folder, prefix, on_shard)
 
 
 def _place(key: str) -> int:
@@ -148,43 +155,64 @@ def _distinct(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, int, T]]:
         yield key, place, value
 
 
+def _slabs(cuts: CutParameters) -> Slabs:
+    """Memory for shards, and not much more of it than the smallest data set needs."""
+    return Slabs(min(SLAB, tar.archive_size(cuts.target_bytes)))
+
+
+def _put(coming: Iterable[_Ready], slabs: Slabs) -> Iterator[Encoded]:
+    """Samples on their way to a shard, copied to where they wait for it."""
+    put = slabs.put
+    for key, place, stored, size in coming:
+        put(key, stored, size)
+        yield Encoded(key, place, size)
+
+
 def _write(
-    groups: Iterator[list[Encoded]], folder: Path, prefix: str, on_shard: OnShard | None
+    groups: Iterator[list[Encoded]],
+    slabs: Slabs,
+    folder: Path,
+    prefix: str,
+    on_shard: OnShard | None,
 ) -> list[ShardInfo]:
     shards: list[ShardInfo] = []
+    coming: deque[tuple[Future[ShardInfo], Batch]] = deque()
 
-    def settle(shard: Future[ShardInfo]) -> None:
-        shards.append(shard.result())
+    def settle() -> None:
+        future, batch = coming.popleft()
+        shards.append(future.result())
+        slabs.give_back(batch)
         if on_shard is not None:
             on_shard(shards[-1])
 
     # Hashing, writing and waiting for the disk happen outside of the interpreter, so threads help.
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="atd-pack") as threads:
-        coming: deque[Future[ShardInfo]] = deque()
         for group in groups:
             if len(coming) == _WRITERS:
-                settle(coming.popleft())
-            coming.append(threads.submit(_write_shard, group, folder, prefix))
+                settle()
+            batch = slabs.take(sum(sample.size for sample in group))
+            future = threads.submit(_write_shard, batch, len(group), folder, prefix)
+            coming.append((future, batch))
         while coming:
-            settle(coming.popleft())
+            settle()
     return shards
 
 
-def _write_shard(group: list[Encoded], folder: Path, prefix: str) -> ShardInfo:
+def _write_shard(batch: Batch, samples: int, folder: Path, prefix: str) -> ShardInfo:
     shard = ShardFileWriter(folder)
-    shard.add_all((sample.key, sample.stored) for sample in group)
+    shard.add_all(batch, samples)
     return shard.finish(lambda digest: f"{prefix}-{digest[:_NAME_DIGITS]}.tar")
 
 
 class _Encoding:
-    """Samples as `Encoded`, none of which is too large for a shard of its own."""
+    """The members of samples and their size, none of which is too large for a shard of its own."""
 
     def __init__(self, schema: Schema, layout: Layout, cuts: CutParameters) -> None:
         self._encode = Encode(schema, layout)
         self._limit = cuts.max_bytes
         self._largest = tar.largest_members(cuts.max_bytes)
 
-    def __call__(self, key: str, place: int, sample: object) -> Encoded:
+    def __call__(self, key: str, sample: object) -> tuple[Stored, int]:
         stored = self._encode(key, sample)
         size = stored_size(stored)
         if size > self._largest:
@@ -193,7 +221,7 @@ class _Encoding:
                 f" but a shard holds at most {self._limit}",
                 next_step="make the sample smaller, or publish to a store that takes larger shards",
             )
-        return Encoded(key, place, size, stored)
+        return stored, size
 
 
 # ------------------------------------------------------------------ cuts
@@ -299,7 +327,7 @@ class _Spool:
     def __init__(self, folder: Path) -> None:
         with storing(folder):
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".spool-")  # noqa: SIM115
-        self._entries: list[tuple[int, str, int, tuple[tuple[str, int], ...]]] = []
+        self._entries: list[tuple[int, str, int, tuple[tuple[str, int], ...], int]] = []
         self._end = 0
         self._folder = folder
 
@@ -309,16 +337,16 @@ class _Spool:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, sample: Encoded) -> None:
+    def add(self, key: str, place: int, stored: Stored, size: int) -> None:
         """Put a sample at the end."""
-        lengths = tuple((suffix, len(payload)) for suffix, payload in sample.stored)
-        self._entries.append((sample.place, sample.key, self._end, lengths))
+        lengths = tuple((suffix, len(payload)) for suffix, payload in stored)
+        self._entries.append((place, key, self._end, lengths, size))
         with storing(self._folder):
-            for _, payload in sample.stored:
+            for _, payload in stored:
                 self._file.write(payload)
                 self._end += len(payload)
 
-    def in_order(self) -> Iterator[Encoded]:
+    def in_order(self) -> Iterator[_Ready]:
         """The samples by the hash of their key."""
         self._entries.sort()
         with storing(self._folder):
@@ -326,9 +354,9 @@ class _Spool:
             self._file.flush()
             whole = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         with whole:
-            for place, key, start, lengths in self._entries:
+            for place, key, start, lengths, size in self._entries:
                 stored, at = [], start
                 for suffix, length in lengths:
                     stored.append((suffix, whole[at : at + length]))
                     at += length
-                yield Encoded(key, place, stored_size(stored), stored)
+                yield key, place, stored, size

@@ -31,8 +31,10 @@ MAX_MEMBER: Final = 8**11 - 1
 
 _EXTENSION_LIMIT: Final = 65536
 _ZEROS: Final = bytes(BLOCK)
-_PADDING: Final = tuple(bytes(-n % BLOCK) for n in range(BLOCK))
+PADDING: Final = tuple(bytes(-n % BLOCK) for n in range(BLOCK))
+"""What follows a payload, by the rest of its size divided by `BLOCK`."""
 _NAME: Final = re.compile(r"[!-.0-~][!-~]*")
+_NAMES: Final = re.compile(rf"{_NAME.pattern}(?:\n{_NAME.pattern})*")
 _OCTAL: Final = re.compile(rb" *([0-7]+)[ \0]*")
 _DECIMAL: Final = re.compile(rb"[0-9]{1,20}")
 _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,8}) ")
@@ -43,7 +45,7 @@ _FAST_BELOW: Final = 128 * 1024
 class Sink(Protocol):
     """Anything with ``write(bytes)``: a file, a hash, a socket."""
 
-    def write(self, data: bytes, /) -> object:
+    def write(self, data: bytes | memoryview, /) -> object:
         """Take ``data``."""
 
 
@@ -87,8 +89,8 @@ def header(name: bytes, size: int) -> bytes:
     return b"".join((name, _BEFORE_SIZE[len(name)], octal, _MTIME, checksum, _AFTER_CHECKSUM))
 
 
-def headers(names: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
-    """`header` for many members at once, which costs a fifth of it; the same bytes."""
+def headers(names: Sequence[bytes], sizes: Sequence[int]) -> NDArray[np.uint8]:
+    """`header` for many members at once, which costs a fifth of it; the same bytes, one a row."""
     width = max(map(len, names), default=1)
     letters = np.array(names, f"S{width}").view(np.uint8).reshape(-1, width)
     octal = _octal_digits(np.array(sizes, np.int64), 11)
@@ -100,8 +102,34 @@ def headers(names: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
     table[:, 124:135] = octal
     table[:, 148:154] = _octal_digits(sums.astype(np.int64) + _TEMPLATE_SUM, 6)
     table[:, 154:156] = (0, 32)
-    blocks: list[bytes] = table.view(f"V{BLOCK}").ravel().tolist()
-    return blocks
+    return table
+
+
+def fill_headers(names: Sequence[str], sizes: Sequence[int], blocks: Sequence[memoryview]) -> None:
+    """Write the headers of members into the blank blocks before their payloads.
+
+    Args:
+        names: of all members, in order.
+        sizes: of their payloads, in bytes.
+        blocks: where they lie, one after the other; no member lies in two of these.
+
+    Raises:
+        InvalidSyntax, TooLarge: as `TarWriter.add`; then nothing is written.
+    """
+    encoded = _check_member_names(names)
+    if max(sizes, default=0) > MAX_MEMBER:
+        at = sizes.index(max(sizes))
+        raise _too_large(names[at], sizes[at])
+    taken = member_sizes(np.array(sizes, np.int64))
+    starts = np.cumsum(taken) - taken
+    begin = 0
+    for block in blocks:
+        first, last = np.searchsorted(starts, (begin, begin + len(block)))
+        rows = np.frombuffer(block, np.uint8).reshape(-1, BLOCK)
+        rows[(starts[first:last] - begin) // BLOCK] = headers(
+            encoded[first:last], sizes[first:last]
+        )
+        begin += len(block)
 
 
 def _octal_digits(numbers: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
@@ -112,6 +140,11 @@ def _octal_digits(numbers: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
 def member_size(payload: int) -> int:
     """Bytes that a member with ``payload`` bytes takes, with its header and padding."""
     return BLOCK + payload + -payload % BLOCK
+
+
+def member_sizes(payloads: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`member_size` of each of ``payloads``."""
+    return BLOCK + payloads + -payloads % BLOCK
 
 
 def archive_size(members: int) -> int:
@@ -138,6 +171,16 @@ def check_member_name(name: str) -> bytes:
     return name.encode("ascii")
 
 
+def _check_member_names(names: Sequence[str]) -> list[bytes]:
+    """`check_member_name` of each, all at once if nothing is wrong."""
+    text = "\n".join(names)
+    if max(map(len, names), default=0) <= NAME_BYTES and _NAMES.fullmatch(text):
+        encoded = text.encode("ascii").split(b"\n")
+        if len(encoded) == len(names):
+            return encoded
+    return [check_member_name(name) for name in names]
+
+
 class TarWriter:
     """Writes members one after the other to a sink; ``position`` is the number of bytes written."""
 
@@ -160,29 +203,23 @@ class TarWriter:
             raise _too_large(name, size)
         self._write(header(encoded, size))
         self._write(payload)
-        self._write(_PADDING[size % BLOCK])
+        self._write(PADDING[size % BLOCK])
         offset = self.position + BLOCK
         self.position += member_size(size)
         return offset
 
-    def add_all(self, names: Sequence[str], payloads: Sequence[bytes]) -> None:
-        """Append many regular files, as `add` does one after the other.
+    def add_all(
+        self, names: Sequence[str], sizes: Sequence[int], blocks: Sequence[memoryview]
+    ) -> None:
+        """Append many regular files that lie ready, but for their headers: see `fill_headers`.
 
         Raises:
             InvalidSyntax, TooLarge: as `add`; then nothing is written.
         """
-        encoded = [check_member_name(name) for name in names]
-        sizes = list(map(len, payloads))
-        if max(sizes, default=0) > MAX_MEMBER:
-            at = sizes.index(max(sizes))
-            raise _too_large(names[at], sizes[at])
-        pieces: list[bytes] = [b""] * (3 * len(sizes))
-        pieces[::3] = headers(encoded, sizes)
-        pieces[1::3] = payloads
-        pieces[2::3] = [_PADDING[size % BLOCK] for size in sizes]
-        for piece in pieces:
-            self._write(piece)
-        self.position += sum(map(member_size, sizes))
+        fill_headers(names, sizes, blocks)
+        for block in blocks:
+            self._write(block)
+            self.position += len(block)
 
     def finish(self) -> int:
         """Write the end mark and the record padding; returns the size of the archive in bytes."""

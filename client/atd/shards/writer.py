@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +23,9 @@ from atd.records import Layout
 from atd.schema.fields import Schema
 from atd.shards import tar
 from atd.shards.layout import SampleWriter, Stored
+from atd.shards.slabs import Batch
 
 _CHUNK: Final = 1 << 20
-_LONG_CHUNK: Final = 16 << 20
-"""For many samples at once: so long that a thread is out of the interpreter's way meanwhile."""
 _LARGE_PIECE: Final = 1 << 16
 """Pieces of this mean size cost more to join than to take one by one."""
 _MOST_PIECES: Final = 512
@@ -70,9 +69,8 @@ class ShardFileWriter:
         self._folder = folder
         self._temporary = folder / f".shard-{os.getpid()}-{secrets.token_hex(6)}.tmp"
         self._digest = hashlib.sha256()
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview] = []
         self._pending_size = 0
-        self._chunk = _CHUNK
         self._tar = tar.TarWriter(self)
         self.samples = 0
         with storing(self._temporary):
@@ -83,15 +81,15 @@ class ShardFileWriter:
         """Bytes of the archive if it ended here."""
         return tar.archive_size(self._tar.position)
 
-    def write(self, data: bytes, /) -> None:
+    def write(self, data: bytes | memoryview, /) -> None:
         """Take bytes of the archive; for the tar writer."""
         self._pending.append(data)
         self._pending_size += len(data)
-        if self._pending_size >= self._chunk:
+        if self._pending_size >= _CHUNK:
             self._flush()
 
     def _flush(self) -> None:
-        pieces: list[bytes] = self._pending
+        pieces: list[bytes | memoryview] = self._pending
         if self._pending_size < _LARGE_PIECE * len(pieces):
             pieces = [b"".join(pieces)]
         for piece in pieces:
@@ -102,19 +100,14 @@ class ShardFileWriter:
         self._pending.clear()
         self._pending_size = 0
 
-    def add_all(self, samples: Iterable[tuple[str, Stored]]) -> None:
-        """Append many samples, as `add` does one after the other, with less work for each."""
-        self._chunk = _LONG_CHUNK
+    def add_all(self, batch: Batch, samples: int) -> None:
+        """Append the members of many samples, which lie ready but for their headers."""
         try:
-            given = list(samples)
-            self._tar.add_all(
-                [f"{key}.{suffix}" for key, stored in given for suffix, _ in stored],
-                [payload for _, stored in given for _, payload in stored],
-            )
-            self.samples += len(given)
+            self._tar.add_all(batch.names, batch.sizes, batch.blocks)
         except BaseException:
             self.abort()
             raise
+        self.samples += samples
 
     def add(self, key: str, stored: Stored) -> None:
         """Append one sample: its members, adjacent."""
@@ -153,7 +146,7 @@ class ShardFileWriter:
         self._temporary.unlink(missing_ok=True)
 
 
-def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
     """Write every byte of ``pieces``, however many the system takes at a time."""
     left = [memoryview(piece) for piece in pieces if piece]
     while left:
