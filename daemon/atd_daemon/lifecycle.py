@@ -36,7 +36,7 @@ from atd.protocol.syntax import spell_datetime
 from atd.settings import Settings
 from atd_daemon.logs import FLOOD, FORMATTERS
 
-STOP_TIMEOUT_S: Final = 10.0
+STOP_TIMEOUT_S: Final = 20.0
 LOOK_S: Final = 0.2
 MAX_LOG_BYTES: Final = 5 * 1024 * 1024
 KEPT_LOGS: Final = 3
