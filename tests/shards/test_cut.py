@@ -8,8 +8,9 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,6 @@ from atd.records import CutParameters
 from atd.schema import fields
 from atd.schema.fields import Field, Schema
 from atd.shards import cut, tar
-from atd.shards.cut import Encoded
 from atd.shards.keys import check_key, key_digest, safe_key
 from atd.shards.layout import default_layout
 from atd.shards.reader import ShardFile
@@ -30,6 +30,14 @@ SCHEMA = Schema((Field("x", fields.Bytes()),))
 LAYOUT = default_layout(SCHEMA)
 
 Sizes = dict[str, int]
+
+
+class Encoded(NamedTuple):
+    """A sample: its key, its place in hash order, its bytes in an archive."""
+
+    key: str
+    place: int
+    size: int
 
 
 def encoded(sizes: Sizes, order: str = "hash") -> list[Encoded]:
@@ -42,8 +50,14 @@ def encoded(sizes: Sizes, order: str = "hash") -> list[Encoded]:
 
 def groups(sizes: Sizes, cuts: CutParameters) -> list[tuple[tuple[str, int], ...]]:
     how = cut.by_hash if cuts.order == "hash" else cut.by_content
-    made = how(iter(encoded(sizes, cuts.order)), cuts)
-    return [tuple((s.key, s.size) for s in group) for group in made]
+    samples = encoded(sizes, cuts.order)
+    left = iter(samples)
+    made = []
+    for count, size in how(((s.place, s.size) for s in samples), cuts):
+        made.append(tuple((s.key, s.size) for s in islice(left, count)))
+        assert size == sum(size for _, size in made[-1])
+    assert next(left, None) is None
+    return made
 
 
 def halved(sizes: Sizes, cuts: CutParameters) -> list[tuple[tuple[str, int], ...]]:

@@ -32,7 +32,6 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
@@ -50,6 +49,9 @@ from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size
 Item: TypeAlias = tuple[str, Callable[[], Mapping[str, object] | object]]
 """A sample that is made when its turn comes: its key, and how to load it."""
 
+Placed: TypeAlias = tuple[int, int]
+"""What cuts depend on: the place of a sample in hash order, and its size in an archive in bytes."""
+
 _Ready: TypeAlias = tuple[str, int, Stored, int]
 """A sample that is encoded: its key, its place in hash order, its members, their size."""
 
@@ -62,14 +64,10 @@ _WRITERS: Final = 2
 """Shards that are hashed and written while the samples of the next are encoded."""
 
 
-class Encoded(NamedTuple):
-    """A sample ready to be written: its place in hash order, and its size in an archive.
+class Group(NamedTuple):
+    """Samples that make a shard: how many of those that come next, and their bytes in it."""
 
-    Its bytes are in `atd.shards.slabs`, in the order in which samples come.
-    """
-
-    key: str
-    place: int
+    samples: int
     size: int
 
 
@@ -107,11 +105,17 @@ def pack(
     if cuts.order == "keep":
         coming = ((key, place, *encode(key, load())) for key, place, load in _distinct(items))
         return _write(by_content(_put(coming, slabs), cuts), slabs, folder, prefix, on_shard)
-    waiting = sorted(((_place(key), key, load) for key, load in items), key=itemgetter(0))
-    for (_, key, _), (_, following, _) in itertools.pairwise(waiting):
-        if key == following:
-            raise repeated(key)
-    coming = ((key, place, *encode(key, load())) for place, key, load in waiting)
+    # In columns: a tuple for each sample would be more for the garbage collector to visit.
+    keys, loads, places = [], [], []
+    for key, load in items:
+        places.append(_place(key))
+        keys.append(key)
+        loads.append(load)
+    order = sorted(range(len(keys)), key=places.__getitem__)
+    for one, following in itertools.pairwise(order):
+        if places[one] == places[following]:
+            raise repeated(keys[one])
+    coming = ((keys[at], places[at], *encode(keys[at], loads[at]())) for at in order)
     return _write(by_hash(_put(coming, slabs), cuts), slabs, folder, prefix, on_shard)
 
 
@@ -160,16 +164,16 @@ def _slabs(cuts: CutParameters) -> Slabs:
     return Slabs(min(SLAB, tar.archive_size(cuts.target_bytes)))
 
 
-def _put(coming: Iterable[_Ready], slabs: Slabs) -> Iterator[Encoded]:
+def _put(coming: Iterable[_Ready], slabs: Slabs) -> Iterator[Placed]:
     """Samples on their way to a shard, copied to where they wait for it."""
     put = slabs.put
     for key, place, stored, size in coming:
         put(key, stored, size)
-        yield Encoded(key, place, size)
+        yield place, size
 
 
 def _write(
-    groups: Iterator[list[Encoded]],
+    groups: Iterator[Group],
     slabs: Slabs,
     folder: Path,
     prefix: str,
@@ -190,8 +194,8 @@ def _write(
         for group in groups:
             if len(coming) == _WRITERS:
                 settle()
-            batch = slabs.take(sum(sample.size for sample in group))
-            future = threads.submit(_write_shard, batch, len(group), folder, prefix)
+            batch = slabs.take(group.size)
+            future = threads.submit(_write_shard, batch, group.samples, folder, prefix)
             coming.append((future, batch))
         while coming:
             settle()
@@ -227,18 +231,18 @@ class _Encoding:
 # ------------------------------------------------------------------ cuts
 
 
-def by_hash(samples: Iterator[Encoded], cuts: CutParameters) -> Iterator[list[Encoded]]:
+def by_hash(samples: Iterator[Placed], cuts: CutParameters) -> Iterator[Group]:
     """Groups of ``samples``, which come in hash order, by halving; see the module's docstring.
 
-    At most one target's worth of samples, and one more, is held at a time.
+    At most one target's worth of samples, and one more, is taken ahead of a group.
     """
     yield from _halved(_Ahead(samples, cuts), 0, 0)
 
 
-def _halved(ahead: _Ahead, part: int, depth: int) -> Iterator[list[Encoded]]:
+def _halved(ahead: _Ahead, part: int, depth: int) -> Iterator[Group]:
     if ahead.fits(part, depth):
         group = ahead.take(part, depth)
-        if group:
+        if group.samples:
             yield group
         return
     yield from _halved(ahead, 2 * part, depth + 1)
@@ -248,13 +252,12 @@ def _halved(ahead: _Ahead, part: int, depth: int) -> Iterator[list[Encoded]]:
 class _Ahead:
     """Samples read ahead, just far enough to know whether a part fits into one shard."""
 
-    def __init__(self, samples: Iterator[Encoded], cuts: CutParameters) -> None:
+    def __init__(self, samples: Iterator[Placed], cuts: CutParameters) -> None:
         self._samples = samples
-        self._held: list[Encoded] = []
         self._places: list[int] = []
         self._ends: list[int] = []
         """Bytes of the members up to and with each sample that is held."""
-        self._limit = min(cuts.target_bytes, cuts.max_bytes)
+        self._largest = tar.largest_members(min(cuts.target_bytes, cuts.max_bytes))
         self._max_samples = cuts.max_samples
 
     def fits(self, part: int, depth: int) -> bool:
@@ -264,58 +267,56 @@ class _Ahead:
         takes, if there is one, is not of the part.
         """
         beyond = part + 1 << _HASH_BITS - depth
-        while not (self._places and self._places[-1] >= beyond) and not self._overfull():
-            sample = next(self._samples, None)
-            if sample is None:
+        places, ends = self._places, self._ends
+        count, end = len(places), ends[-1] if ends else 0
+        last = places[-1] if places else -1
+        # A shard takes any one sample, and of more only what fits.
+        while last < beyond and (
+            count < 2 or (end <= self._largest and count <= self._max_samples)
+        ):
+            last, size = next(self._samples, (-1, 0))
+            if last < 0:
                 return True
-            self._held.append(sample)
-            self._places.append(sample.place)
-            self._ends.append(sample.size + (self._ends[-1] if self._ends else 0))
-        count = bisect_left(self._places, beyond)
-        return count <= 1 or self._fit(count)
+            count += 1
+            end += size
+            places.append(last)
+            ends.append(end)
+        count = bisect_left(places, beyond)
+        return count <= 1 or (ends[count - 1] <= self._largest and count <= self._max_samples)
 
-    def _overfull(self) -> bool:
-        return len(self._held) > 1 and not self._fit(len(self._held))
-
-    def _fit(self, count: int) -> bool:
-        size = tar.archive_size(self._ends[count - 1])
-        return size <= self._limit and count <= self._max_samples
-
-    def take(self, part: int, depth: int) -> list[Encoded]:
+    def take(self, part: int, depth: int) -> Group:
         """Give up those samples."""
         count = bisect_left(self._places, part + 1 << _HASH_BITS - depth)
-        group = self._held[:count]
         gone = self._ends[count - 1] if count else 0
-        del self._held[:count], self._places[:count]
+        del self._places[:count]
         self._ends = [end - gone for end in self._ends[count:]]
-        return group
+        return Group(count, gone)
 
 
-def by_content(samples: Iterator[Encoded], cuts: CutParameters) -> Iterator[list[Encoded]]:
+def by_content(samples: Iterator[Placed], cuts: CutParameters) -> Iterator[Group]:
     """Groups of ``samples`` in the order in which they come; see the module's docstring."""
     target = min(cuts.target_bytes, cuts.max_bytes)
+    largest = tar.largest_members(target)
     least = cuts.min_bytes or target // 4
-    group: list[Encoded] = []
-    size = 0
-    for sample in samples:
-        grown = tar.archive_size(size + sample.size)
-        if group and (grown > target or len(group) == cuts.max_samples):
-            yield group
-            group, size = [], 0
-        group.append(sample)
-        size += sample.size
-        enough = size >= least or 4 * len(group) >= cuts.max_samples
-        if enough and _ends_shard(sample, target // 2, cuts.max_samples // 2):
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+    count = total = 0
+    for place, size in samples:
+        if count and (total + size > largest or count == cuts.max_samples):
+            yield Group(count, total)
+            count = total = 0
+        count += 1
+        total += size
+        enough = total >= least or 4 * count >= cuts.max_samples
+        if enough and _ends_shard(place, size, target // 2, cuts.max_samples // 2):
+            yield Group(count, total)
+            count = total = 0
+    if count:
+        yield Group(count, total)
 
 
-def _ends_shard(sample: Encoded, mean_bytes: int, mean_samples: int) -> bool:
+def _ends_shard(place: int, size: int, mean_bytes: int, mean_samples: int) -> bool:
     """Whether the tail of the hash ends a shard here: once in ``mean_bytes``, or more often."""
-    tail = sample.place & (2**64 - 1)
-    return tail * max(mean_bytes, 1) < sample.size << 64 or tail * max(mean_samples, 1) < 1 << 64
+    tail = place & (2**64 - 1)
+    return tail * max(mean_bytes, 1) < size << 64 or tail * max(mean_samples, 1) < 1 << 64
 
 
 # ------------------------------------------------------------------ samples that come once
