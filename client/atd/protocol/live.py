@@ -35,6 +35,7 @@ from atd.protocol.proof import (
     commit_at,
     prove_commit,
     prove_path,
+    prove_paths,
 )
 from atd.protocol.rejects import Reject, refusing
 from atd.protocol.syntax import AtUri, Nsid, RecordKey, Tid, quote
@@ -145,16 +146,21 @@ def _changes(
     message: CommitMessage, car: Car, commit: VerifiedCommit, collections: Collection[str]
 ) -> Iterator[VerifiedRecord | VerifiedAbsence]:
     """The operations on ``collections`` as proved values."""
+    uris = []
     for op in message.ops:
         collection, _, rkey = op.path.partition("/")
         if collection not in collections:
             continue
         try:
-            uri = AtUri(message.did, Nsid(collection), RecordKey.parse(rkey))
+            uris.append(AtUri(message.did, Nsid(collection), RecordKey.parse(rkey)))
         except InvalidSyntax as error:
             _refuse(message, Reject.RECORD_INVALID, f"changes {quote(op.path)}: {error}")
+    if uris:
         with refusing(Reject.RECORD_INVALID, message.did, message.seq):
-            yield prove_path(car.blocks, commit, uri)
+            if len(uris) == 1:
+                yield prove_path(car.blocks, commit, uris[0])
+            else:
+                yield from prove_paths(car.blocks, commit, uris)
 
 
 def _refuse(message: CommitMessage | SyncMessage, reason: Reject, what: str) -> NoReturn:

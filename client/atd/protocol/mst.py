@@ -31,7 +31,7 @@ Source: atproto.com/specs/repository#mst-structure.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from atd.errors import InvalidSyntax, ProofError
 from atd.protocol.blocks import Get, getter
@@ -59,11 +59,15 @@ __all__ = [
     "placed",
     "proof_blocks",
     "trace",
+    "traces",
     "walk",
 ]
 
 Step = tuple[bytes, bytes]
 """A node on the way: the bytes of its CID, and its block."""
+
+Traced = tuple[Cid | None, tuple[Step, ...]]
+"""The record under a key or None, and the nodes from the root to it or to where it would be."""
 
 Found = tuple[bytes, bytes, tuple[Step, ...]]
 """A key, the CID of its record, and the nodes from the root to it."""
@@ -111,6 +115,30 @@ def trace(get: Get, root: Cid, key: str) -> tuple[Cid | None, list[Step]]:
         if not node.trees[index]:
             return None, path
         place = gap(node, place, index)
+
+
+def traces(get: Get, root: Cid, keys: Iterable[str]) -> dict[str, Traced]:
+    """What `trace` returns for each of ``keys``, reading every node once; raises as it does."""
+    todo: list[tuple[Place, tuple[Step, ...], list[bytes]]] = [
+        ((root.bytes, None, b"", None), (), [_checked_key(key) for key in keys])
+    ]
+    found: dict[str, Traced] = {}
+    while todo:
+        place, path, targets = todo.pop()
+        block = _get(get, place[0])
+        path = (*path, (place[0], block))
+        node = placed(recall_node(block), block, place)
+        keys_here, below = node.keys, dict[int, list[bytes]]()
+        for target in targets:
+            index = bisect_left(keys_here, target)
+            if index < len(keys_here) and keys_here[index] == target:
+                found[target.decode("ascii")] = Cid(node.values[index]), path
+            elif node.trees[index]:
+                below.setdefault(index, []).append(target)
+            else:
+                found[target.decode("ascii")] = None, path
+        todo += [(gap(node, place, index), path, inside) for index, inside in below.items()]
+    return found
 
 
 def walk(blocks: Mapping[Cid, bytes], root: Cid) -> Iterator[tuple[str, Cid]]:

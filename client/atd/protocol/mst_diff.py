@@ -19,7 +19,7 @@ Source: atproto.com/specs/sync ("operation inversion").
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final, NoReturn, TypeAlias
@@ -159,7 +159,7 @@ def _rebuilt(get: Get, place: Place, node: Node, undo: list[_Undo]) -> bytes:
         keys, values = [piece[0] for piece in line], [piece[1] for piece in line]
         trees = [b""] * (len(line) + 1)
         return _named(write_node(Node(0, keys, values, trees))) if line else b""
-    line = _undone(_unfold(get, place, [key for key, _ in undo]), undo)
+    line = _undone(*_unfold(get, place, undo))
     if level is not None:
         return _fold(line, level)
     if not line:
@@ -170,34 +170,60 @@ def _rebuilt(get: Get, place: Place, node: Node, undo: list[_Undo]) -> bytes:
     return _fold(line, top[2])
 
 
-def _unfold(get: Get, place: Place, targets: Sequence[bytes]) -> list[_Piece]:
-    """The subtree as a line; opened are the nodes in which, or beside which, a target lies."""
-    line: list[_Piece] = []
+def _unfold(get: Get, place: Place, undo: list[_Undo]) -> tuple[list[_Piece], list[_Undo]]:
+    """The subtree as a line, and the operations that are still to be undone on it.
 
-    def unfold(place: Place) -> None:
-        cid, level, above, below = place
-        block = get(cid) if level is None or _reached(targets, above, below) else None
+    Opened are the nodes that a key above them comes into or goes from beside: it parts them, or
+    joins them with others. Another subtree stays whole, and is folded up as it was before.
+    """
+    moved = [(key, height(key)) for key, op in undo if op.action != "update"]
+    targets, heights = [key for key, _ in moved], [level for _, level in moved]
+    line: list[_Piece] = []
+    rest: list[_Undo] = []
+
+    def unfold(place: Place, undo: list[_Undo]) -> None:
+        cid, level, _, _ = place
+        block = get(cid)
         if block is None:
             line.append((b"", cid, -1 if level is None else level))
+            rest.extend(undo)
             return
         node = placed(recall_node(block), block, place)
-        trees, here = node.trees, node.height
-        if trees[0]:
-            unfold(gap(node, place, 0))
-        for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True), 1):
-            line.append((key, value, here))
-            if trees[index]:
-                unfold(gap(node, place, index))
+        here, below = _shared_out(node, undo)
+        rest.extend(here)
+        for index, tree in enumerate(node.trees):
+            if index:
+                line.append((node.keys[index - 1], node.values[index - 1], node.height))
+            if tree:
+                subtree(gap(node, place, index), below.get(index, []))
 
-    unfold(place)
-    return line
+    def subtree(place: Place, undo: list[_Undo]) -> None:
+        cid, level, above, below = place
+        start = bisect_left(targets, above)
+        stop = len(targets) if below is None else bisect_right(targets, below, start)
+        if level is None or (start < stop and max(heights[start:stop]) > level):
+            unfold(place, undo)
+            return
+        found = _before(get, place, undo) if undo else cid
+        if found:
+            line.append((b"", found, level))
+
+    unfold(place, undo)
+    return line, rest
 
 
-def _reached(targets: Sequence[bytes], above: bytes, below: bytes | None) -> bool:
-    """Whether a target lies between two keys or is one of them: taking out a key joins the subtrees
-    on both sides of it."""
-    index = bisect_left(targets, above)
-    return index < len(targets) and (below is None or targets[index] <= below)
+def _shared_out(node: Node, undo: list[_Undo]) -> tuple[list[_Undo], dict[int, list[_Undo]]]:
+    """The operations on the keys of ``node`` and in its empty gaps, and those in each subtree."""
+    here: list[_Undo] = []
+    below: dict[int, list[_Undo]] = {}
+    keys = node.keys
+    for one in undo:
+        index = bisect_left(keys, one[0])
+        if not node.trees[index] or (index < len(keys) and keys[index] == one[0]):
+            here.append(one)
+        else:
+            below.setdefault(index, []).append(one)
+    return here, below
 
 
 def _undone(line: list[_Piece], undo: Iterable[_Undo]) -> list[_Piece]:

@@ -107,15 +107,22 @@ def read_node(block: bytes) -> Node:
         and block[3:start] == (_COUNTS[len(values)] if len(values) < 24 else head(4, len(values)))
         and block[:3] == b"\xa2ae"
         and (left or block[stop:] == _TAIL_NULL)
-        and sizes == [_KEY_HEADS[len(rest)] for rest in rests]
     )
     if not layout:
         _explain(block)
     if not values:
         return Node(-1, [], [], [left])
-    keys = _keys(block, rests, numbers)
-    _check_form(block, keys, rests)
-    return Node(_common_height(block, keys), keys, values, [left, *[tree[5:] for tree in trees]])
+    # What follows from the keys alone is found out once: of most nodes only a link changes.
+    spelling = (*sizes, *rests, *numbers)
+    known = _spellings.get(spelling)
+    if known is None:
+        if sizes != [_KEY_HEADS[len(rest)] for rest in rests]:
+            _explain(block)
+        keys = _keys(block, rests, numbers)
+        _check_form(block, keys, rests)
+        known = _common_height(block, keys), keys
+        _keep(spelling, known)
+    return Node(*known, values, [left, *[tree[5:] for tree in trees]])
 
 
 def recall_node(block: bytes) -> Node:
@@ -129,10 +136,24 @@ def recall_node(block: bytes) -> Node:
 def forget() -> None:
     """Forget the nodes that `recall_node` remembers; for measuring."""
     _remembered.cache_clear()
+    _spellings.clear()
 
 
-_SMALL: Final = 4096  # bytes: nodes have some 400, and a hostile one shall not fill the memory
-_remembered = lru_cache(maxsize=512)(read_node)
+def _keep(spelling: tuple[bytes, ...], known: tuple[int, list[bytes]]) -> None:
+    """Remember what was found out about the keys of a node, if it takes little room."""
+    if sum(map(len, known[1])) <= _FEW_KEY_BYTES:
+        if len(_spellings) >= _MAX_SPELLINGS:
+            _spellings.clear()
+        _spellings[spelling] = known
+
+
+_SMALL: Final = 2048  # bytes: nodes have some 400, and a hostile one shall not fill the memory
+_remembered = lru_cache(maxsize=1024)(read_node)  # one message of 200 operations has some 700
+_FEW_KEY_BYTES: Final = 1024  # of all keys of a node; those that have more are read anew
+_MAX_SPELLINGS: Final = 4096  # some 1 KB each
+_spellings: Final[dict[tuple[bytes, ...], tuple[int, list[bytes]]]] = {}
+"""The height and the keys of nodes by how they are written: heads, what follows the shared prefix,
+and lengths of these prefixes, of all entries. Only what was found right is in it."""
 
 
 def _keys(block: bytes, rests: list[bytes], numbers: list[bytes]) -> list[bytes]:

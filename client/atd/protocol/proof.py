@@ -20,7 +20,7 @@ nowhere else: to hold one is to know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -306,10 +306,29 @@ def prove_path(
     """
     _require_record(uri, commit.did)
     cid, path = mst.trace(blocks.raw.get, commit.data, f"{uri.collection}/{uri.rkey}")  # (7)
-    steps = [(commit.cid.bytes, blocks[commit.cid]), *path]
+    return _found(blocks, commit, uri, cid, tuple(path))
+
+
+def prove_paths(
+    blocks: Blocks, commit: VerifiedCommit, uris: Sequence[AtUri]
+) -> Iterator[VerifiedRecord | VerifiedAbsence]:
+    """`prove_path` for many, in their order: a node on the way to several is looked at once."""
+    for uri in uris:
+        _require_record(uri, commit.did)
+    keys = [f"{uri.collection}/{uri.rkey}" for uri in uris]
+    traced = mst.traces(blocks.raw.get, commit.data, keys)  # (7)
+    for uri, key in zip(uris, keys, strict=True):
+        yield _found(blocks, commit, uri, *traced[key])
+
+
+def _found(
+    blocks: Blocks, commit: VerifiedCommit, uri: AtUri, cid: Cid | None, path: Steps
+) -> VerifiedRecord | VerifiedAbsence:
+    """What the tree led to: a record that is still to be read, or none."""
+    steps = ((commit.cid.bytes, blocks[commit.cid]), *path)
     if cid is None:
-        return VerifiedAbsence(uri, commit, tuple(steps), _SEAL)
-    return _decoded(uri, cid.bytes, blocks.raw.get(cid.bytes), commit, tuple(steps))
+        return VerifiedAbsence(uri, commit, steps, _SEAL)
+    return _decoded(uri, cid.bytes, blocks.raw.get(cid.bytes), commit, steps)
 
 
 def _decoded(
