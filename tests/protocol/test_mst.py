@@ -9,7 +9,14 @@ import pytest
 from atd.errors import InvalidSyntax, ProofError
 from atd.protocol.cbor import RAW, Cid, decode, encode
 from atd.protocol.mst import build, find, height, walk
-from atd.protocol.mst_node import MAX_NODE_BYTES, Node, _shared, read_node, write_node
+from atd.protocol.mst_node import (
+    MAX_NODE_BYTES,
+    Node,
+    _shared,
+    read_node,
+    without_entry,
+    write_node,
+)
 from protocol.making import (
     COLLECTION,
     entry,
@@ -338,6 +345,37 @@ def test_a_wide_node_is_read_and_written() -> None:
         assert len(blocks) == 1
         assert (root, blocks) == slow_build(entries)
         assert dict(walk(blocks, root)) == entries
+
+
+@pytest.mark.parametrize("count", [2, 3, 23, 24, 25])
+@pytest.mark.parametrize("twice", [False, True])
+def test_cutting_an_entry_out_gives_the_node_written_without_it(count: int, twice: bool) -> None:
+    keys = sorted(key.encode() for key in keys_of_height(0, count))
+    values = [Cid.of(key).bytes for key in keys]
+    if twice:
+        values[1] = values[0]
+    whole = Node(0, keys, values, [b""] * (count + 1))
+    block = write_node(whole)
+    for index in range(count):
+        found = without_entry(block, whole, index)
+        rest = [*range(index), *range(index + 1, count)]
+        left = Node(0, [keys[i] for i in rest], [values[i] for i in rest], [b""] * count)
+        assert found == write_node(left) or (twice and index < 3 and found is None)
+
+
+def test_an_entry_is_not_cut_out_where_the_bytes_of_a_cid_stand_elsewhere_too() -> None:
+    """The digest of ``b``, with the bytes that follow it in the node, spells the CID of ``c``."""
+    keys = sorted(key.encode() for key in keys_of_height(0, 3))
+    values = [Cid.of(key).bytes for key in keys]
+    start = b"\x01\x71\x12\x20"
+    values[1] = start + bytes(16) + start + b"spells a CID"
+    block = write_node(Node(0, keys, values, [b""] * 4))
+    at = block.index(values[1]) + 20
+    values[2] = block[at : at + 36]
+    forged = Node(0, keys, values, [b""] * 4)
+    block = write_node(forged)
+    assert block.index(values[2]) == at
+    assert without_entry(block, forged, 1) is None
 
 
 def test_a_node_of_compressed_keys_that_would_fill_the_memory_is_refused() -> None:

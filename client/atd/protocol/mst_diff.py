@@ -29,7 +29,7 @@ from atd.protocol.blocks import Get, getter
 from atd.protocol.cbor import Cid
 from atd.protocol.frames import Op
 from atd.protocol.mst import Place, gap, height, placed
-from atd.protocol.mst_node import Node, recall_node, write_node
+from atd.protocol.mst_node import Node, recall_node, without_entry, write_node
 from atd.protocol.rejects import Reject
 from atd.protocol.syntax import quote
 
@@ -155,6 +155,9 @@ def _rebuilt(get: Get, place: Place, node: Node, undo: list[_Undo]) -> bytes:
     """`_before` by way of the line: keys came or went."""
     level = place[1]
     if level == 0:  # most keys are down here, where there is nothing to unfold
+        block = _one_taken_out(get(place[0]), node, undo)
+        if block is not None:
+            return _named(block)
         line = _undone([(*pair, 0) for pair in zip(node.keys, node.values, strict=True)], undo)
         keys, values = [piece[0] for piece in line], [piece[1] for piece in line]
         trees = [b""] * (len(line) + 1)
@@ -168,6 +171,17 @@ def _rebuilt(get: Get, place: Place, node: Node, undo: list[_Undo]) -> bytes:
     if not top[0]:
         _incomplete(f"tree node {Cid(top[1])} is missing")
     return _fold(line, top[2])
+
+
+def _one_taken_out(block: bytes | None, node: Node, undo: list[_Undo]) -> bytes | None:
+    """The block of a node at height 0 before a single create, if it can be had so quickly."""
+    key, op = undo[0]
+    index = bisect_left(node.keys, key)
+    there = index < len(node.keys) and node.keys[index] == key
+    if block is None or len(undo) > 1 or op.action != "create" or not there or len(node.keys) < 2:
+        return None
+    _old_value(op, node.values[index])
+    return without_entry(block, node, index)
 
 
 def _unfold(get: Get, place: Place, undo: list[_Undo]) -> tuple[list[_Piece], list[_Undo]]:

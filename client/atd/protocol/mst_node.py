@@ -28,6 +28,7 @@ __all__ = [
     "read_node",
     "recall_node",
     "refuse",
+    "without_entry",
     "write_node",
 ]
 
@@ -219,6 +220,42 @@ def write_node(node: Node) -> bytes:
         before = key
     parts += (b"al", _LINK + node.trees[0] if node.trees[0] else b"\xf6")
     return b"".join(parts)
+
+
+def without_entry(block: bytes, node: Node, index: int) -> bytes | None:
+    """What `write_node` gives without the entry ``index``, cut out of the block of ``node``.
+
+    None if that is not to be had: the node has subtrees, or the bytes of a record's CID twice, so
+    that the end of an entry cannot be told by them.
+    """
+    keys, values = node.keys, node.values
+    count = len(keys)
+    if any(node.trees):
+        return None
+    first = 3 + len(head(4, count))
+    start = _only_end(block, values[index - 1]) if index else first
+    after, stop = b"", len(block) - len(_TAIL_NULL)
+    if index + 1 < count:
+        after = _entry(keys[index - 1] if index else b"", keys[index + 1], values[index + 1])
+        stop = _only_end(block, values[index + 1])
+    if not start or not stop:
+        return None
+    return b"".join((b"\xa2ae", head(4, count - 1), block[first:start], after, block[stop:]))
+
+
+def _only_end(block: bytes, value: bytes) -> int:
+    """Where the one occurrence of ``value`` in ``block`` ends; 0 if there is another, even one that
+    overlaps it, as whoever wrote the node may have chosen the value."""
+    at = block.index(value)
+    return 0 if block.find(value, at + 1) >= 0 else at + len(value)
+
+
+def _entry(before: bytes, key: bytes, value: bytes) -> bytes:
+    """The entry of ``key`` after the key ``before``, without a subtree."""
+    shared = _shared(before, key)
+    rest = key[shared:]
+    parts = (b"\xa4ak", _KEY_HEADS[len(rest)], rest, b"ap", head(0, shared))
+    return b"".join((*parts, b"at\xf6av", _LINK, value))
 
 
 def _shared(left: bytes, right: bytes) -> int:
