@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections import deque
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atd.shards import tar
-from atd.shards.layout import Stored
+from atd.records import CutParameters
+from atd.schema import fields
+from atd.schema.fields import Field, Schema
+from atd.shards import cut, tar
+from atd.shards.layout import SampleWriter, Stored, default_layout
 from atd.shards.slabs import Batch, Slabs
 from atd.shards.writer import stored_size
 
@@ -79,3 +84,21 @@ def test_memory_that_was_given_back_is_used_again() -> None:
         seen += [block.obj for block in batch.blocks]
         finished(slabs, batch)
     assert all(memory is seen[0] for memory in seen)
+
+
+def test_shards_written_while_others_are_encoded_hold_their_own_samples(tmp_path: Path) -> None:
+    """The memory of a shard is used for the next only when the file has all of it."""
+    schema = Schema((Field("x", fields.Bytes()),))
+    layout = default_layout(schema)
+    made = {f"k{n}": {"x": n.to_bytes(4, "big") * (n % 400)} for n in range(3000)}
+    cuts = CutParameters(target_bytes=51_200)
+    items = ((key, lambda key=key: made[key]) for key in made)
+    shards = cut.pack(items, schema, layout, cuts, tmp_path, "train")
+    assert len(shards) > 30
+    encode = SampleWriter(schema, layout)
+    expected = {f"{key}.msgpack": encode(key, sample)[0][1] for key, sample in made.items()}
+    found = {}
+    for shard in shards:
+        with tarfile.open(shard.path) as archive:
+            found |= {one.name: archive.extractfile(one).read() for one in archive}  # type: ignore[union-attr]
+    assert found == expected

@@ -62,6 +62,8 @@ _NAME_DIGITS: Final = 16
 _HASH_BITS: Final = 256
 _WRITERS: Final = 2
 """Shards that are hashed and written while the samples of the next are encoded."""
+_FLUSHERS: Final = 2
+"""Shards that are written, no longer in memory, and waited for until the disk has them."""
 
 
 class Group(NamedTuple):
@@ -180,32 +182,43 @@ def _write(
     on_shard: OnShard | None,
 ) -> list[ShardInfo]:
     shards: list[ShardInfo] = []
-    coming: deque[tuple[Future[ShardInfo], Batch]] = deque()
+    writing: deque[tuple[Future[Future[ShardInfo]], Batch]] = deque()
+    flushing: deque[Future[ShardInfo]] = deque()
 
-    def settle() -> None:
-        future, batch = coming.popleft()
-        shards.append(future.result())
-        slabs.give_back(batch)
-        if on_shard is not None:
-            on_shard(shards[-1])
+    def settle(most_writing: int, most_flushing: int) -> None:
+        while len(writing) > most_writing:
+            written, batch = writing.popleft()
+            flushing.append(written.result())
+            slabs.give_back(batch)
+        while len(flushing) > most_flushing:
+            shards.append(flushing.popleft().result())
+            if on_shard is not None:
+                on_shard(shards[-1])
 
     # Hashing, writing and waiting for the disk happen outside of the interpreter, so threads help.
-    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="atd-pack") as threads:
+    with (
+        ThreadPoolExecutor(_FLUSHERS, thread_name_prefix="atd-flush") as flushers,
+        ThreadPoolExecutor(_WRITERS, thread_name_prefix="atd-pack") as writers,
+    ):
         for group in groups:
-            if len(coming) == _WRITERS:
-                settle()
+            settle(_WRITERS - 1, _FLUSHERS)
             batch = slabs.take(group.size)
-            future = threads.submit(_write_shard, batch, group.samples, folder, prefix)
-            coming.append((future, batch))
-        while coming:
-            settle()
+            task = writers.submit(_write_shard, batch, group.samples, folder, prefix, flushers)
+            writing.append((task, batch))
+        settle(0, 0)
     return shards
 
 
-def _write_shard(batch: Batch, samples: int, folder: Path, prefix: str) -> ShardInfo:
+def _write_shard(
+    batch: Batch, samples: int, folder: Path, prefix: str, flushers: ThreadPoolExecutor
+) -> Future[ShardInfo]:
+    """Hash and write a shard; the memory of ``batch`` is free when this returns.
+
+    The wait for the disk is left to ``flushers``, and is not a wait for memory.
+    """
     shard = ShardFileWriter(folder)
     shard.add_all(batch, samples)
-    return shard.finish(lambda digest: f"{prefix}-{digest[:_NAME_DIGITS]}.tar")
+    return flushers.submit(shard.finish, lambda digest: f"{prefix}-{digest[:_NAME_DIGITS]}.tar")
 
 
 class _Encoding:

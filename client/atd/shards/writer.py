@@ -101,9 +101,13 @@ class ShardFileWriter:
         self._pending_size = 0
 
     def add_all(self, batch: Batch, samples: int) -> None:
-        """Append the members of many samples, which lie ready but for their headers."""
+        """Append the members of many samples, which lie ready but for their headers.
+
+        When this returns the file has them, and the memory may be used for others.
+        """
         try:
             self._tar.add_all(batch.names, batch.sizes, batch.blocks)
+            self._flush()
         except BaseException:
             self.abort()
             raise
