@@ -5,8 +5,9 @@ shard: its members with room for their headers before them and zeros behind them
 a few long runs of bytes, which are hashed and written in a few calls, outside of the interpreter;
 and there is no object per member for the garbage collector to visit.
 
-The memory is used again and again, since the system clears fresh memory page by page. It is not safe for threads: whoever adds samples also takes runs and gives
-them back; only what is done with the bytes of a run may happen elsewhere.
+The memory is used again and again, since the system clears fresh memory page by page. It
+is not safe for threads: whoever adds samples also takes runs and gives them back; only what is done
+with the bytes of a run may happen elsewhere.
 """
 
 from __future__ import annotations
