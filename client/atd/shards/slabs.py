@@ -1,7 +1,7 @@
 """Memory in which encoded samples wait until their shard is written.
 
-Belongs here: `Slabs`, a queue of tar members. A sample is copied once, to where it stands in its
-shard: its members with room for their headers before them and zeros behind them. A shard is then
+Belongs here: `Slabs`, a queue of tar members. An encoded sample is copied once, to where it stands
+in its shard: its members with room for their headers before them and zeros behind them. A shard is then
 a few long runs of bytes, which are hashed and written in a few calls, outside of the interpreter;
 and there is no object per member for the garbage collector to visit.
 
