@@ -124,9 +124,7 @@ def infer_shards(paths: Sequence[Path], samples: int = SAMPLES_PER_SHARD) -> Inf
     return Inferred(schema, layout, tuple(counts))
 
 
-def _spread(
-    index: MemberIndex, view: memoryview, samples: int
-) -> Iterator[dict[str, memoryview]]:
+def _spread(index: MemberIndex, view: memoryview, samples: int) -> Iterator[dict[str, memoryview]]:
     """The members of samples spread over a shard, by suffix."""
     step = max(1, len(index) // samples)
     for sample in range(0, len(index), step):

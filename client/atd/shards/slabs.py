@@ -1,9 +1,9 @@
 """Memory in which encoded samples wait until their shard is written.
 
 Belongs here: `Slabs`, a queue of tar members. An encoded sample is copied once, to where it stands
-in its shard: its members with room for their headers before them and zeros behind them. A shard is then
-a few long runs of bytes, which are hashed and written in a few calls, outside of the interpreter;
-and there is no object per member for the garbage collector to visit.
+in its shard: its members with room for their headers before them and zeros behind them. A shard
+is then a few long runs of bytes, which are hashed and written in a few calls, outside of the
+interpreter; and there is no object per member for the garbage collector to visit.
 
 The memory is used again and again, since the system clears fresh memory page by page. It
 is not safe for threads: whoever adds samples also takes runs and gives them back; only what is done
