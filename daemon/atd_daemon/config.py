@@ -62,6 +62,7 @@ class Config:
     max_car_bytes: int = 8 * MIB
     max_repo_bytes: int = 512 * MIB
     max_absence_bytes: int = 64 * MIB
+    max_spooled_blocks: int = 3_000_000  # of all repositories that are held: about 200 bytes each
     max_shard_bytes: int = 64 * GIB
     max_parts: int = 100_000
     max_part_depth: int = 4

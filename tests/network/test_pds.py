@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,22 @@ async def test_a_repository_without_a_place_to_keep_it_says_so(
     pds = PdsReader(world.fetcher, world.config(tmp_path))
     with pytest.raises(StorageFault, match="cannot keep a repository"):
         await pds.repo(alice.identity)
+
+
+async def test_repositories_that_are_held_have_so_many_blocks_in_all(
+    world: World, alice: Account, tmp_path: Path
+) -> None:
+    """Whatever their hosts: a block takes memory until its repository is let go."""
+    for number in range(5):
+        alice.put(NOTE, f"n{number}", {"text": "hello"})
+    pds = PdsReader(world.fetcher, world.config(tmp_path, max_spooled_blocks=12))
+    first = await pds.repo(alice.identity)
+    with pytest.raises(Unreachable, match="no room for more than 12 blocks of repositories"):
+        await pds.repo(alice.identity)
+    del first
+    gc.collect()
+    again = await pds.repo(alice.identity)
+    assert prove_repo(again, alice.identity, max_entries_bytes=1000).commit.did == alice.did
 
 
 async def test_a_server_describes_itself(pds: PdsReader, world: World) -> None:

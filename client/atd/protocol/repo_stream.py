@@ -86,6 +86,11 @@ class RepoStream:
         self._offset = 0  # of the first byte of the rest, in the file
         self._wanted = 1  # how many bytes the rest needs before looking at it makes sense
 
+    @property
+    def blocks(self) -> int:
+        """How many different blocks came in so far: what memory they take goes by their number."""
+        return len(self._places)
+
     def feed(self, chunk: bytes) -> None:
         """Take in the next bytes of the file.
 

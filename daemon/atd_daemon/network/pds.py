@@ -22,6 +22,7 @@ from atd.protocol.repo_stream import RepoStream
 from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey, Tid, quote
 from atd_daemon.config import Config
 from atd_daemon.network.fetch import Fetcher, Reply, StreamReply, host_of
+from atd_daemon.network.room import Room
 from atd_daemon.network.spool import FileSpool
 from atd_daemon.network.xrpc import error_of, method_url
 
@@ -90,6 +91,7 @@ class PdsReader:
     def __init__(self, fetcher: Fetcher, config: Config) -> None:
         self._fetcher = fetcher
         self._config = config
+        self._room = Room(config.max_spooled_blocks, "blocks of repositories")
 
     async def record_proof(self, identity: Identity, uri: AtUri) -> bytes:
         """The CAR that should prove the record at ``uri``, or that there is none.
@@ -116,6 +118,7 @@ class PdsReader:
             AccountInactive: the PDS serves this account no more.
             ProofError: not a CAR file, cut short, or a block is not what its CID says.
             StorageFault: it cannot be kept.
+            Unreachable: also if all repositories that are held have too many blocks.
         """
         async with self._repo_reply(identity, self._config.max_repo_bytes) as reply:
             chunks = aiter(reply.chunks)
@@ -124,10 +127,13 @@ class PdsReader:
                 head += chunk
                 if len(head) > _ERROR_BYTES:  # enough to tell a refusal, or how a file begins
                     break
-            stream = RepoStream(FileSpool(self._config.cache_dir / "repos"))
+            spool = FileSpool(self._config.cache_dir / "repos")
+            stream, share = RepoStream(spool), self._room.share(spool)
             stream.feed(_car(Reply(reply.status, reply.headers, head, reply.url), identity))
+            share.grow(stream.blocks)
             async for chunk in chunks:
                 stream.feed(chunk)
+                share.grow(stream.blocks)
         return stream.finish()
 
     async def _repo(self, identity: Identity, max_bytes: int) -> bytes:
