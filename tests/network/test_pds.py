@@ -187,7 +187,7 @@ async def test_repositories_that_are_held_have_so_many_blocks_in_all(
 ) -> None:
     """Whatever their hosts: a block takes memory until its repository is let go."""
     for number in range(5):
-        alice.put(NOTE, f"n{number}", {"text": "hello"})
+        alice.put(NOTE, f"n{number}", {"text": f"hello {number}"})
     pds = PdsReader(world.fetcher, world.config(tmp_path, max_spooled_blocks=12))
     first = await pds.repo(alice.identity)
     with pytest.raises(Unreachable, match="no room for more than 12 blocks of repositories"):
