@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ def read(folder: Path | str, home: Path) -> dict[str, Any]:
 
 def files_of(home: Path, folder: str) -> list[Path]:
     return sorted(path for path in (home / "cache" / folder).rglob("*") if path.is_file())
+
+
+def indexes_of(home: Path, folder: Path) -> list[Path]:
+    """The member indexes of a folder, once all are written: that goes on beside reading."""
+    count = len(list(folder.glob("*.tar")))
+    for _ in range(1000):
+        found = files_of(home, "indexes")
+        if len(found) == count and not any(path.name.startswith(".") for path in found):
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"expected {count} member indexes, found {found}")
 
 
 def test_a_new_process_hashes_nothing_and_looks_once_at_each_shard(
@@ -182,7 +194,7 @@ def test_a_shard_that_lost_a_bit_without_a_trace_is_not_taken_for_a_bad_publishe
 ) -> None:
     """As a disk does it: the seal still holds, and the archive cannot be read."""
     list(atd.load(str(folder)))
-    for path in files_of(at_home.parent, "indexes"):
+    for path in indexes_of(at_home.parent, folder):
         path.unlink()
     victim = sorted(folder.glob("*.tar"))[0]
     alter(victim, 130)

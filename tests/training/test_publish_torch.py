@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image as Pillow
 
 import atd
 from atd.errors import BadSource
 from atd.publishing.sources.opening import open_source
 from atd.schema.fields import Array, Image, Int, Label
+
+torch = pytest.importorskip("torch", reason="torch is not installed here: make test-torch")
 
 
 class Flowers(torch.utils.data.Dataset[Any]):
