@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atd.errors import AtdError
-from atd_daemon.store.replies import StartAnewError, Version, start_of
+from atd.validators import Version
+from atd_daemon.store.replies import StartAnewError, start_of
 
 DATE = "Tue, 10 Jun 2025 12:00:00 GMT"
 EARLIER = "Tue, 10 Jun 2025 11:00:00 GMT"

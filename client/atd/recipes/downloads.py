@@ -24,8 +24,9 @@ from typing import BinaryIO, Final
 from atd.disk import storing, sync_folder
 from atd.errors import Absent, AtdError, DigestMismatch, Offline, RateLimited, Unreachable
 from atd.protocol.syntax import quote
-from atd.recipes.fetching import RefusedError, Reply, Version, asked
+from atd.recipes.fetching import RefusedError, Reply, asked
 from atd.settings import Settings
+from atd.validators import Version
 
 MAX_DOWNLOAD_BYTES: Final = 1 << 40
 TRIES: Final = 4

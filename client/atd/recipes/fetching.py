@@ -12,7 +12,6 @@ that goes silent is given up, and so is one that only drips.
 
 from __future__ import annotations
 
-import email.utils
 import http.client
 import re
 import ssl
@@ -27,6 +26,7 @@ from atd import __version__
 from atd.errors import Absent, Offline, RateLimited, Unreachable
 from atd.protocol.syntax import quote
 from atd.settings import Settings
+from atd.validators import Version
 
 SILENCE_S: Final = 30.0
 MAX_REDIRECTS: Final = 5
@@ -38,8 +38,6 @@ SLOW_S: Final = 30.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _NOT_THERE: Final = frozenset({400, 401, 402, 403, 404, 410, 451})
 _PLAIN: Final = re.compile(r"[!-~]{1,8192}")
-_MAX_VALIDATOR: Final = 512
-_SETTLED_S: Final = 60
 
 
 class RefusedError(Exception):
@@ -48,28 +46,6 @@ class RefusedError(Exception):
     def __init__(self, error: Unreachable) -> None:
         super().__init__(error.message)
         self.error = error
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """Which version of an object a reply is of, as far as its server says (RFC 9110, 8.8)."""
-
-    etag: str | None = None
-    modified: str | None = None
-    settled: bool = False
-
-    @property
-    def condition(self) -> str | None:
-        """The strong validator to send as If-Range (RFC 9110, 13.1.5); None if there is none."""
-        if self.etag is not None and not self.etag.startswith("W/"):
-            return self.etag
-        return self.modified if self.settled and self.etag is None else None
-
-    def contradicts(self, other: Version) -> bool:
-        """Whether both name a version and do not name the same one."""
-        etags = self.etag is not None and other.etag is not None and self.etag != other.etag
-        dates = None not in (self.modified, other.modified) and self.modified != other.modified
-        return etags or dates
 
 
 @dataclass(slots=True)
@@ -89,11 +65,7 @@ class Reply:
     @property
     def version(self) -> Version:
         """The validators that came with it."""
-        modified = _bounded(self.headers.get("last-modified"))
-        made, changed = _seconds(self.headers.get("date")), _seconds(modified)
-        # A clock of one second tells two versions apart only when the reply came well after it.
-        settled = made is not None and changed is not None and made - changed >= _SETTLED_S
-        return Version(_bounded(self.headers.get("etag")), modified, settled)
+        return Version.of(self.headers)
 
 
 @contextmanager
@@ -229,16 +201,3 @@ def _body(answer: http.client.HTTPResponse, parts: SplitResult, empty: bool) -> 
                 raise Unreachable(f"{quote(parts.hostname or '')} sent {came} bytes in {SLOW_S} s")
             since, came = now, 0
         yield chunk
-
-
-def _bounded(text: str | None) -> str | None:
-    return text if text and len(text) <= _MAX_VALIDATOR and text.isprintable() else None
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atd.errors import Absent, AtdError, DigestMismatch, Offline, RateLimited, Unreachable
+from atd.validators import Version
 from atd_daemon.network.fetch import Fetcher, StreamReply
 from atd_daemon.store.layout import Layout
 from atd_daemon.store.partial import Partial
-from atd_daemon.store.replies import StartAnewError, Version, content_length, start_of
+from atd_daemon.store.replies import StartAnewError, content_length, start_of
 from atd_daemon.store.sources import Blob, ShardWant, Source
 from atd_daemon.store.threads import WriteBehind, to_the_end
 

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from atd.files import hash_file
 from atd.protocol.cbor import RAW, Cid
+from atd.validators import Version
 from atd_daemon.store.layout import storing
-from atd_daemon.store.replies import Version
 from atd_daemon.store.sources import ShardWant, Source
 
 _FORMAT: Final = 1

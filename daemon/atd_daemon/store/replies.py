@@ -4,65 +4,28 @@ A resumed download may never become a mixture of two objects. Which *version* of
 the beginning of is remembered by its validators; the rest is asked for under the condition that it
 is still that version, and whatever does not say exactly what was asked for is not appended.
 
-Source: RFC 9110, 8.8 (validators), 13.1.5 (If-Range), 14.4 (Content-Range), 15.5.17 (416).
+Source: RFC 9110, 13.1.5 (If-Range), 14.4 (Content-Range), 15.5.17 (416).
 """
 
 from __future__ import annotations
 
-import email.utils
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from atd.errors import Absent, DigestMismatch, Unreachable
 from atd.protocol.syntax import quote
+from atd.validators import Version
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,19})")
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 # "We asked, and the answer is no"; getBlob says 400 where it means that there is no such blob.
 _NOT_THERE: Final = frozenset({400, 401, 402, 403, 404, 410, 451})
-_MAX_VALIDATOR: Final = 512
-# Last-Modified has a resolution of one second and a clock of its own: it tells two versions apart
-# only when the reply was made well after it.
-_SETTLED_S: Final = 60
 
 
 class StartAnewError(Exception):
     """What was answered cannot be appended to what we have: ask again, for the whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """Which version of an object a reply is of, as far as its server says."""
-
-    etag: str | None = None
-    modified: str | None = None
-    settled: bool = False
-
-    @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Version:
-        """The validators among ``headers`` (names in lower case)."""
-        modified = _bounded(headers.get("last-modified"))
-        settled = False
-        if modified is not None:
-            made, changed = _seconds(headers.get("date")), _seconds(modified)
-            settled = made is not None and changed is not None and made - changed >= _SETTLED_S
-        return cls(_bounded(headers.get("etag")), modified, settled)
-
-    @property
-    def condition(self) -> str | None:
-        """The strong validator to send as If-Range; None if the server gave none."""
-        if self.etag is not None and not self.etag.startswith("W/"):
-            return self.etag
-        return self.modified if self.settled and self.etag is None else None
-
-    def contradicts(self, other: Version) -> bool:
-        """Whether both name a version and do not name the same one."""
-        etags = self.etag is not None and other.etag is not None and self.etag != other.etag
-        dates = None not in (self.modified, other.modified) and self.modified != other.modified
-        return etags or dates
 
 
 def start_of(
@@ -127,17 +90,3 @@ def _check_continuation(
 
 def _asked(offset: int) -> str:
     return f"the bytes from {offset} on" if offset else "the whole"
-
-
-def _bounded(text: str | None) -> str | None:
-    """A validator that is worth remembering: printable, and not longer than anyone needs."""
-    if not text or len(text) > _MAX_VALIDATOR or not text.isascii() or not text.isprintable():
-        return None
-    return text
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text or "").timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
