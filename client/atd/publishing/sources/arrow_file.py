@@ -15,7 +15,7 @@ import pyarrow.ipc as ipc
 
 from atd.errors import BadSource
 from atd.protocol.syntax import quote
-from atd.publishing.sources.arrow_rows import Rows, of_table, open_rows
+from atd.publishing.sources.arrow_rows import Rows, of_table, open_row_files
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.source import Progress, Source, Tables, shown
 from atd.publishing.sources.tables import open_files
@@ -30,18 +30,12 @@ def open_given(given: Given) -> Source:
 
 
 def open_tables(paths: Tables, progress: Progress, *, skip_bad: bool = False) -> Source:
-    """The rows of Arrow files: the files of each split, in order; see `open_rows`.
+    """The rows of Arrow files: the files of each split, in order; see `open_row_files`.
 
     Raises:
         BadSource: a file that is not Arrow, columns of different types, or a type without kind.
     """
-    files = [path for found in paths.values() for path in found]
-    return open_rows(
-        {split: [read(path) for path in found] for split, found in paths.items()},
-        "Arrow table" if len(files) == 1 else f"{len(files)} Arrow tables",
-        str(files[0] if len(files) == 1 else files[0].parent),
-        skip_bad=skip_bad,
-    )
+    return open_row_files(paths, "Arrow table", read, skip_bad=skip_bad)
 
 
 def read(path: Path) -> Rows:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from atd.errors import BadSource, LocalError, ShardError
 from atd.protocol.syntax import quote
 from atd.publishing.sources.csv_table import field_name
 from atd.publishing.sources.keys import row_key
-from atd.publishing.sources.source import Pair, Source, SplitSource, settle_bad, shown
+from atd.publishing.sources.source import Pair, Source, SplitSource, Tables, settle_bad, shown
 from atd.schema.fields import (
     Audio,
     Bool,
@@ -72,6 +73,24 @@ def of_table(table: Any, where: str) -> Rows:
         return chosen
 
     return Rows(where, table.schema, table.num_rows, batches)
+
+
+def open_row_files(
+    paths: Tables, kind: str, read: Callable[[Path], Rows], *, skip_bad: bool
+) -> Source:
+    """The rows of files: those of each split, in order; see `open_rows`.
+
+    Args:
+        kind: what one of them is called, such as "Parquet table".
+        read: opens one of them.
+    """
+    files = [path for found in paths.values() for path in found]
+    return open_rows(
+        {split: [read(path) for path in found] for split, found in paths.items()},
+        kind if len(files) == 1 else f"{len(files)} {kind}s",
+        str(files[0] if len(files) == 1 else files[0].parent),
+        skip_bad=skip_bad,
+    )
 
 
 def open_rows(
