@@ -12,6 +12,7 @@ from atd.cli import output
 from atd.cli.options import JsonOption, YesOption
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
+from atd.cli.removing import refuse_stayed, say_freed
 from atd.cli.words import examples
 from atd.connection import Connection
 from atd.settings import parse_bytes
@@ -222,17 +223,11 @@ def rm(target: TargetArgument, yes: YesOption = False, json: JsonOption = False)
         output.emit(done)
     else:
         _say_removed({**done, "over": 0}, "removed")
-    if done["pinned"] or done["inUse"]:
-        raise errors.Busy(
-            f"{output.plural(done['pinned'] + done['inUse'], 'shard')} stayed:"
-            f" {done['pinned']:,} pinned, {done['inUse']:,} in use",
-            next_step="take pins away with: atd cache unpin; or end the program that reads them",
-        )
+    refuse_stayed(done, "take pins away with: atd cache unpin; or end the program that reads them")
 
 
 def _say_removed(done: Mapping[str, Any], verb: str) -> None:
-    freed = output.human_bytes(done["freed"])
-    output.say(f"{verb} {output.plural(done['removed'], 'shard')}, {freed} freed")
+    say_freed(done, verb)
     if done["over"]:
         output.say(
             f"still {output.human_bytes(done['over'])} too much: {done['pinned']:,} pinned,"

@@ -17,6 +17,7 @@ from atd.cli.bar import asking
 from atd.cli.options import JsonOption, RefArgument, ShardOption, SplitOption, YesOption
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
+from atd.cli.removing import refuse_stayed, say_freed
 from atd.cli.words import examples
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
@@ -127,17 +128,11 @@ def rm(
         output.emit(done)
     else:
         _say_removed(done, "removed")
-    if done["pinned"] or done["inUse"]:
-        raise errors.Busy(
-            f"{output.plural(done['pinned'] + done['inUse'], 'shard')} stayed:"
-            f" {done['pinned']:,} pinned, {done['inUse']:,} in use",
-            next_step="remove pinned ones with --force; or end the program that reads them",
-        )
+    refuse_stayed(done, "remove pinned ones with --force; or end the program that reads them")
 
 
 def _say_removed(done: Mapping[str, Any], verb: str) -> None:
-    freed = output.human_bytes(done["freed"])
-    output.say(f"{verb} {output.plural(done['removed'], 'shard')}, {freed} freed")
+    say_freed(done, verb)
     for line in _staying(done):
         output.say(line)
 

@@ -1,0 +1,29 @@
+"""What is said of shards that went, and of those that stayed: by ``rm`` and ``cache rm``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from atd import errors
+from atd.cli import output
+
+
+def say_freed(done: Mapping[str, Any], verb: str) -> None:
+    """Say how many shards went, and how large they were together."""
+    freed = output.human_bytes(done["freed"])
+    output.say(f"{verb} {output.plural(done['removed'], 'shard')}, {freed} freed")
+
+
+def refuse_stayed(done: Mapping[str, Any], next_step: str) -> None:
+    """End with an error if shards stayed that were to go.
+
+    Raises:
+        Busy: some are pinned or in use.
+    """
+    if done["pinned"] or done["inUse"]:
+        raise errors.Busy(
+            f"{output.plural(done['pinned'] + done['inUse'], 'shard')} stayed:"
+            f" {done['pinned']:,} pinned, {done['inUse']:,} in use",
+            next_step=next_step,
+        )
