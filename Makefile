@@ -60,12 +60,13 @@ $(TORCH)/.ready: pyproject.toml
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -e . --group torch-test
 	@touch $@
 
-# How many random histories a follower goes through.
+# How many random histories a follower goes through, and the seed of the first.
 SEEDS ?= 200
+FIRST ?= 0
 
 .PHONY: soak
-soak: $(VENV)/.dev ## random histories of lies, faults and SIGKILL for whoever follows: SEEDS=200
-	ATD_SOAK_SEEDS=$(SEEDS) $(PYTEST) -n $(WORKERS) tests/oracle
+soak: $(VENV)/.dev ## random histories of lies, faults and SIGKILL for whoever follows: SEEDS=200 FIRST=0
+	ATD_SOAK_SEEDS=$(SEEDS) ATD_SOAK_FIRST=$(FIRST) $(PYTEST) -n $(WORKERS) tests/oracle
 
 # How long each reader is attacked.
 SECONDS ?= 60

@@ -320,6 +320,13 @@ def a_frame_dropped(liar: Liar, account: Account, other: Account) -> None:
     liar.secretly(account)
 
 
+@lie(Reject.WITHHELD)
+def a_frame_dropped_with_an_excuse(liar: Liar, account: Account, other: Account) -> None:
+    liar.write(account)  # so that this connection is under way
+    liar.secretly(account)
+    account.pds.firehose.put("#info", {"name": "OutdatedCursor"})
+
+
 @lie(Reject.BROKEN_CHAIN)
 def another_revision_before(liar: Liar, account: Account, other: Account) -> None:
     liar.instead(account, since=Tid.from_micros(1, 1))

@@ -189,16 +189,6 @@ async def test_another_host_is_not_heard(
     assert following.state(alice) is State.SYNCHRONIZED
 
 
-async def test_withholding_is_found_by_the_check(following: Following, alice: Account) -> None:
-    with alice.pds.firehose.muted():
-        publish(alice, "roses")
-    await following.quiet()
-    assert not following.is_true(alice)
-    await following.pass_time(CHECK_EVERY_S * 1.5, step_s=10)
-    assert following.is_true(alice)
-    assert await following.rejects(alice) == {"withheld": 1}
-
-
 async def test_a_server_that_goes_back_is_not_believed_and_said_so(
     following: Following, alice: Account
 ) -> None:

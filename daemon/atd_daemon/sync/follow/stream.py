@@ -101,6 +101,7 @@ class Stream:
         self._saved: int | None = None
         self._saved_at = 0.0
         self._nonsense = 0
+        self._may_lack = False
 
     # --- how far it is ----------------------------------------------------------------------------
 
@@ -159,6 +160,7 @@ class Stream:
         cursor = await board.in_thread(lambda: board.store.cursor(origin))
         self._done = self._saved = self._last = cursor
         self._nonsense = 0
+        self._may_lack = cursor is not None
         self.told.clear()
         self._drop_held()
         try:
@@ -216,13 +218,14 @@ class Stream:
             return
         self._nonsense = 0
         await self._message(message)
+        self._may_lack = False
 
     async def _message(self, message: Message) -> None:
         if isinstance(message, ErrorMessage):
             await self._ended(message)
         elif isinstance(message, InfoMessage):
             if message.name == "OutdatedCursor":
-                await self._sink.outdated(self)
+                await self._outdated()
         elif isinstance(message, UnknownMessage):
             what = f"a message of the kind {quote(message.kind)}"
             self._board.reject(None, self.origin, Reject.UNKNOWN_MESSAGE, what)
@@ -241,6 +244,18 @@ class Stream:
             self._done = seq if self._done is None else max(seq, self._done)
         if self._board.time.now() - self._saved_at > SAVE_EVERY_S:
             await self.save()
+
+    async def _outdated(self) -> None:
+        """The host says that it lacks what came after our cursor.
+
+        It knows that when we connect and says it first. Said later it would be an excuse, made up
+        for what it withheld.
+        """
+        if self._may_lack:
+            await self._sink.outdated(self)
+        else:
+            what = "the host says OutdatedCursor, which it would have known when we connected"
+            self._board.reject(None, self.origin, Reject.BAD_SEQUENCE, what)
 
     async def _ended(self, message: ErrorMessage) -> None:
         """The host says why it hangs up."""

@@ -265,25 +265,29 @@ class Tender:
         before = repo.head
         if before is None or repo.state is not State.SYNCHRONIZED:
             return  # a resync is due, and asks more than this
+        missed, repo.missed = repo.missed, False  # what is missed from here on, the next one finds
         try:
             async with self._board.gate(repo.host):
                 commit, rev = await self._hosts.latest_commit(identity)
         except AccountInactive:
-            self._board.need(repo, Need.STATUS)
+            self._board.need(repo, Need.STATUS)  # if it returns, all of it is read again
         except Unreachable as error:
+            repo.missed |= missed
             await self._board.fail(repo, error)
         else:
             if repo.state is State.SYNCHRONIZED:  # still, after the question
-                await self._compare(repo, before, commit, rev)
+                await self._compare(repo, before, commit, rev, missed=missed)
 
-    async def _compare(self, repo: Repo, before: Head, commit: Cid, rev: Tid) -> None:
+    async def _compare(
+        self, repo: Repo, before: Head, commit: Cid, rev: Tid, *, missed: bool
+    ) -> None:
         """What the head that the PDS shows says about the one that is known.
 
         Args:
             before: what was known when the PDS was asked; events may have come since.
+            missed: whether events before that may have gone by unheard, by nobody's fault.
         """
         board, head, now = self._board, repo.head or before, self._board.time.now()
-        missed, repo.missed = repo.missed, False
         if commit in (before.commit, head.commit) or before.rev < rev <= head.rev:
             repo.behind, repo.error = None, None
             await board.in_thread(lambda: board.store.checked(repo.did, now=now))
@@ -315,6 +319,7 @@ class Tender:
         if repo.state is State.INACTIVE or await self.known(repo) is None:
             return
         repo.failures += 1
+        repo.missed = False  # all of it is read: what is lacking later was not told later
         board.drop_held(repo)
         await board.shift(repo, Event.BEGUN)
         try:
