@@ -17,6 +17,7 @@ from reference.dnszone import Zone
 from reference.install import is_installed
 from reference.network import Network
 from support import memory_folder
+from world import Account, World
 
 StartNetwork = Callable[..., Network]
 
@@ -48,6 +49,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Take back a time limit on all sockets, which a library of arroba's sets on import."""
     socket.setdefaulttimeout(None)
+
+
+@pytest.fixture
+def world() -> World:
+    """A network in memory that lies where a test says so; one of its own for each test."""
+    return World()
+
+
+@pytest.fixture
+def alice(world: World) -> Account:
+    """Somebody with an account in the world."""
+    return world.account("alice.test")
 
 
 @pytest.fixture(scope="session")

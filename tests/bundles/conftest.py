@@ -14,16 +14,6 @@ from world.datasets import Published, publish
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
-@pytest.fixture
 def flowers(alice: Account) -> Published:
     return publish(alice, title="Flowers of the meadow")
 

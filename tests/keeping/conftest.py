@@ -10,18 +10,8 @@ import pytest
 from atd.records import CutParameters, Layout
 from atd.shards.cut import pack
 from serving import Client, Serve, serving
-from world import Account, World
+from world import World
 from world.datasets import SCHEMA
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
 
 
 @pytest.fixture

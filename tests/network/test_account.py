@@ -37,16 +37,6 @@ NOTE = "com.example.note"
 PDS = "pds1.example.com"
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
 def opened(world: World, folder: Path) -> Accounts:
     config = world.config(folder)
     directory = Directory(world.fetcher, world.txt, config, clock=world.now)

@@ -27,11 +27,6 @@ PLC = "plc.world.example.com"
 MALLORY = "did:plc:mmmmmmmmmmmmmmmmmmmmmmmm"
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def directory(world: World, **values: Any) -> Directory:
     config = world.config(**values)
     return Directory(world.fetcher_with(config), world.txt, config, clock=world.now)

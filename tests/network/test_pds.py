@@ -20,16 +20,6 @@ NOTE = Nsid("com.example.note")
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
-@pytest.fixture
 def pds(world: World) -> PdsReader:
     return PdsReader(world.fetcher, world.config())
 

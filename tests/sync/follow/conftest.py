@@ -8,17 +8,7 @@ from pathlib import Path
 import pytest
 
 from following import Following
-from world import Account, World
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
+from world import World
 
 
 @pytest.fixture

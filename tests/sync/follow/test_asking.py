@@ -20,11 +20,6 @@ LIAR, HONEST = "https://liar.example", "https://honest.example"
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
 def board(tmp_path: Path, world: World) -> Iterator[Board]:
     catalog = Catalog(tmp_path / "index.sqlite")
     board = Board(catalog, HandTime(world))
