@@ -16,3 +16,13 @@ _CLUSTER = regex.compile(r"\X")
 def count(text: str) -> int:
     """The number of extended grapheme clusters in ``text``."""
     return sum(1 for _ in _CLUSTER.finditer(text))
+
+
+def cut(text: str, limit: int) -> str:
+    """The first ``limit`` extended grapheme clusters of ``text``, all of it if it has no more."""
+    if len(text) <= limit:
+        return text
+    for number, cluster in enumerate(_CLUSTER.finditer(text)):
+        if number == limit:
+            return text[: cluster.start()]
+    return text
