@@ -88,9 +88,11 @@ ARROWS: dict[str, list[str]] = {
         "atd",
     ],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
-    "atd.publishing": [*LIBRARY, "atd.publishing"],
+    "atd.cards": [*RECORDS, "atd.cards"],
+    "atd.publishing": [*LIBRARY, "atd.cards", "atd.publishing"],
     "atd.cli": [
         *LIBRARY,
+        "atd.cards",
         "atd.dataset",
         "atd.publishing",
         "atd.recipes",
@@ -193,6 +195,8 @@ DOORS: dict[str, list[str]] = {
         *(f"atd_daemon.{room}" for room in ("sqlite", "catalog", "publishing.journal", "host")),
     ],
     "botocore": ["atd.s3"],
+    "yaml": ["atd.cards.yaml_door"],
+    "packaging": ["atd.cards.spdx"],
     "dnslib": ["atd_daemon.demo"],
 }
 
@@ -306,6 +310,7 @@ def test_every_dependency_of_the_distribution_has_a_door() -> None:
         "dnspython": "dns",
         "sqlite-utils": "sqlite_utils",
         "huggingface-hub": "huggingface_hub",
+        "pyyaml": "yaml",
     }
     assert {modules_of.get(name, name) for name in names} == set(DOORS) - {"sqlite3"}
 

@@ -24,10 +24,13 @@ _KINDS: Final = {
 }
 """Types of the Citation File Format that BibTeX has an entry for; of all others, ``misc``."""
 
+Source = Mapping[str, Any]
+People = Sequence[tuple[str, str, Any]]
+
 _SPECIAL: Final = re.compile(r"([&%$#_])")
 
 
-def entry(source: Mapping[str, Any], people: Sequence[tuple[str, str, Any]], doi: str | None) -> str:
+def entry(source: Source, people: People, doi: str | None) -> str:
     """The entry for a reference of the Citation File Format.
 
     Args:
@@ -53,29 +56,29 @@ def entry(source: Mapping[str, Any], people: Sequence[tuple[str, str, Any]], doi
     return "\n".join([f"@{kind}{{{_key(people, fields['year'])},", *rows, "}"])
 
 
-def _key(people: Sequence[tuple[str, str, Any]], year: str) -> str:
+def _key(people: People, year: str) -> str:
     first = people[0][1].partition(",")[0] if people else ""
     letters = unicodedata.normalize("NFKD", first).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]", "", letters)[:40] + year or "dataset"
 
 
-def _year(source: Mapping[str, Any]) -> str:
-    said = _said(source, "year") or _said(source, "date-published") or _said(source, "date-released")
-    match = re.match(r"\d{4}", said)
+def _year(source: Source) -> str:
+    said = (_said(source, key) for key in ("year", "date-published", "date-released"))
+    match = re.match(r"\d{4}", next(filter(None, said), ""))
     return match[0] if match else ""
 
 
-def _pages(source: Mapping[str, Any]) -> str:
+def _pages(source: Source) -> str:
     start, end = _word(_said(source, "start")), _word(_said(source, "end"))
     return f"{start}--{end}" if start and end else start or _word(_said(source, "pages"))
 
 
-def _said(source: Mapping[str, Any], key: str) -> str:
+def _said(source: Source, key: str) -> str:
     value = source.get(key)
     return line(value) if isinstance(value, str) else ""
 
 
-def _inner(source: Mapping[str, Any], key: str) -> str:
+def _inner(source: Source, key: str) -> str:
     value = source.get(key)
     return _said(value, "name") if isinstance(value, dict) else ""
 

@@ -58,8 +58,8 @@ def read(text: str, name: str = "CITATION.cff") -> Proposal:
         "homepage": (_homepage(cff), 1),
         "citation": _citation(cff, preferred),
     }
-    fields = {field: Said(value, name, weight) for field, (value, weight) in values.items() if value}
-    return Proposal(fields, tuple(notes))
+    said = {field: Said(value, name, weight) for field, (value, weight) in values.items() if value}
+    return Proposal(said, tuple(notes))
 
 
 def people(source: Cff) -> list[tuple[str, str, Cff]]:
@@ -130,11 +130,12 @@ def _homepage(cff: Cff) -> str | None:
 
 def _citation(cff: Cff, preferred: Any) -> tuple[str, int]:
     """BibTeX: of what the file asks to cite instead, else of the thing itself."""
-    if isinstance(preferred, dict) and _text(preferred, "title"):
-        return bounded(entry(preferred, people(preferred), doi(preferred)), TEXT_LIMITS["citation"]), 0
-    if not _text(cff, "title"):
+    instead = isinstance(preferred, dict) and bool(_text(preferred, "title"))
+    cited = preferred if instead else cff
+    if not _text(cited, "title"):
         return "", 2
-    return bounded(entry(cff, people(cff), doi(cff)), TEXT_LIMITS["citation"]), 2
+    text = entry(cited, people(cited), doi(cited))
+    return bounded(text, TEXT_LIMITS["citation"]), 0 if instead else 2
 
 
 def _text(source: Cff, key: str) -> str:

@@ -60,7 +60,7 @@ def _each(folder: Path) -> Iterator[Proposal]:
     try:
         names = sorted(one.name for one in folder.iterdir() if is_card_file(one.name))
     except OSError as error:
-        yield Proposal({}, (f"{ascii(str(folder))} cannot be looked into: {error.strerror}",))
+        yield Proposal({}, (f"{str(folder)!a} cannot be looked into: {error.strerror}",))
         return
     readers: tuple[tuple[re.Pattern[str], Callable[[str, str], Proposal]], ...] = (
         (_README, readme.read),

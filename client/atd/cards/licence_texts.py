@@ -2,9 +2,9 @@
 
 Belongs here: the texts of the licences that data sets come under, as digests. A text is made words
 (``[a-z0-9]{2,}`` of the NFKC form in lower case, so that lines, quotes, capitals and the numbers of
-paragraphs do not matter). What lies between the first and the last phrase of a licence's own terms must then be that licence
-word for word: one word more or less, and it is not known. Titles, copyright lines, preambles and
-appendices around the terms may differ, but not be longer than they are.
+paragraphs do not matter). What lies between the first and the last phrase of a licence's own terms
+must then be that licence word for word: one word more or less, and it is not known. Titles,
+copyright lines, preambles and appendices around the terms may differ, but not be much longer.
 
 The digests were made from the SPDX license list (https://spdx.org/licenses).
 """
@@ -19,8 +19,6 @@ from typing import Final
 
 from atd.cards.spdx import check_license
 from atd.errors import InvalidSyntax
-
-MAX_BYTES: Final = 256 * 1024
 
 _WORD: Final = re.compile(r"[a-z0-9]{2,}")
 _NOTICE: Final = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n]{1,200})")

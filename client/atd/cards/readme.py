@@ -26,12 +26,12 @@ from atd.cards.said import (
 )
 from atd.errors import BadSource
 
-_FRONT: Final = re.compile(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_HEADING: Final = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_FRONT: Final = re.compile(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S | re.M)
+_HEADING: Final = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_IMAGE: Final = re.compile(r"!\[[^\]\n]*\]\([^)\n]*\)")
-_LINK: Final = re.compile(r"\[([^\]\n]*)\]\([^)\n]*\)")
+_IMAGE: Final = re.compile(r"!\[[^\[\]\n]*\]\([^()\n]*\)")
+_LINK: Final = re.compile(r"\[([^\[\]\n]*)\]\([^()\n]*\)")
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>\n]{0,500}>")
 _PREFIX: Final = re.compile(r"data(?:set| ?set)? card (?:for|of)\s+", re.IGNORECASE)
 _BULLET: Final = re.compile(r"\s*(?:[-*+]|\d+\.)\s+")
@@ -40,7 +40,9 @@ _HOMEPAGE: Final = re.compile(
     r"\*\*(?:homepage|project page|website)\s*(?::\*\*|\*\*:)[^\n]{0,200}?(https?://[^\s)>\]]+)",
     re.IGNORECASE,
 )
-_EMPTY: Final = re.compile(r"\[(?:more information needed|needs more information)\](?:\([^)]*\))?", re.I)
+_EMPTY: Final = re.compile(
+    r"\[(?:more information needed|needs more information)\](?:\([^()\n]{0,500}\))?", re.IGNORECASE
+)
 _BIBTEX: Final = re.compile(r"^ {0,3}(?:```|~~~)[^\n]*\n(\s*@.*?)^ {0,3}(?:```|~~~)", re.M | re.S)
 
 LICENSE_LINKS: Final = ("license_name", "license_details")
@@ -119,7 +121,7 @@ def _license(front: Mapping[str, Any], name: str, notes: list[str]) -> str | Non
     else:
         found = spdx.of_hub(hub)
     if found is None:
-        notes.append(f"{name} says the licence {ascii(hub[:80])}, which is not one of the SPDX list")
+        notes.append(f"{name} says the licence {hub[:80]!a}, which is none of the SPDX list")
     return found
 
 
@@ -168,7 +170,8 @@ def _sections(text: str) -> Iterator[Section]:
             lines.append(one)
             continue
         yield Section(level, title, "\n".join(lines))
-        level, title, lines = len(head[1]), _words(head[2]), []
+        level, title = len(head[1]), _words(one[head.end() :].rstrip(" \t#"))
+        lines = []
     yield Section(level, title, "\n".join(lines))
 
 

@@ -6,13 +6,13 @@ limits of each field. The limits are those of ``network.atd.dataset``.
 
 from __future__ import annotations
 
+import importlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from atd.errors import AtdError
-from atd.protocol.graphemes import cut
 from atd.records import Creator
 
 TEXT_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
@@ -74,9 +74,13 @@ def together(proposals: Iterable[Proposal]) -> Proposal:
         notes += one.notes
         for name, said in one.fields.items():
             other = chosen.get(name)
-            winner, loser = (said, other) if other is None or said.weight < other.weight else (
-                other,
-                said,
+            winner, loser = (
+                (said, other)
+                if other is None or said.weight < other.weight
+                else (
+                    other,
+                    said,
+                )
             )
             chosen[name] = winner
             if name == "license" and loser is not None and loser.value != winner.value:
@@ -84,7 +88,7 @@ def together(proposals: Iterable[Proposal]) -> Proposal:
                     f"{loser.origin} says the licence {loser.value}, {winner.origin} says "
                     f"{winner.value}, which is taken"
                 )
-    ordered = {name: chosen[name] for name in FIELDS if name in chosen}
+    ordered: dict[str, Said] = {name: chosen[name] for name in FIELDS if name in chosen}
     return Proposal(ordered, tuple(dict.fromkeys(notes)))
 
 
@@ -106,7 +110,10 @@ def line(text: str) -> str:
 def bounded(text: str, limits: tuple[int, int]) -> str:
     """``text`` within so many graphemes and bytes; what is cut ends in an ellipsis."""
     graphemes, size = limits
-    short = cut(text, graphemes)
+    if len(text) <= graphemes and len(text.encode()) <= size:
+        return text
+    cut = importlib.import_module("atd.protocol.graphemes").cut  # 30 ms, and hardly ever needed
+    short: str = cut(text, graphemes)
     if short == text and len(text.encode()) <= size:
         return text
     if short != text:

@@ -67,7 +67,7 @@ class _Builder:
             if self._documents > 1:
                 raise self._bad(event, "expected one document, found another")
         elif isinstance(event, yaml.ScalarEvent):
-            nothing = event.style is None and event.value in _NOTHING
+            nothing = event.implicit[0] and event.value in _NOTHING
             self._put(event, None if nothing else event.value)
         elif isinstance(event, yaml.SequenceStartEvent):
             self._enter(event, [])
@@ -103,7 +103,7 @@ class _Builder:
             raise self._bad(event, "expected text as a key")
         spelt = "null" if key is None else key
         if spelt in holder:
-            raise self._bad(event, f"the key {ascii(spelt[:50])} comes twice")
+            raise self._bad(event, f"the key {spelt[:50]!a} comes twice")
         self._keys[-1] = spelt
 
     def _bad(self, event: yaml.Event, why: str) -> BadSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from atd.cli.cardwords import print_card
 from atd.cli.output import clean, clean_lines, human_bytes, plural, say
 
 _UNKNOWN = "not known before it is read"
@@ -22,7 +23,9 @@ def print_plan(plan: Any, to: Callable[[str], None] = say) -> None:
     if plan.shards is not None:
         to(f"shards    about {plan.shards:,}, {human_bytes(plan.size or 0)}")
     to(f"store     {clean(plan.store)}")
-    to(f"licence   {clean(plan.license or 'none given (add --license SPDX)')}")
+    print_card(plan.card.to_json(), to)
+    if plan.license is None:
+        to("licence   none given (add --license SPDX)")
     if plan.account:
         who = plan.account.get("handle") or plan.account.get("did")
         to(f"account   {clean(who)} at {clean(plan.account.get('pds', '?'))}")

@@ -14,6 +14,15 @@ import typer
 
 from atd import publishing, service
 from atd.cli import output
+from atd.cli.cardwords import (
+    AgreementOption,
+    CreatorOption,
+    NoCardFilesOption,
+    TaskOption,
+    creators_of,
+    given,
+    text_of,
+)
 from atd.cli.options import JsonOption, YesOption
 from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
@@ -98,7 +107,7 @@ def publish(
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="A title for people.")] = None,
     description: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What it is; Markdown.")
+        str | None, typer.Option(metavar="TEXT|@FILE", help="What it is; Markdown.")
     ] = None,
     citation: Annotated[str | None, typer.Option(metavar="TEXT", help="How to cite it.")] = None,
     homepage: Annotated[str | None, typer.Option(metavar="URL", help="Where to read more.")] = None,
@@ -106,6 +115,10 @@ def publish(
         list[str] | None,
         typer.Option(metavar="WORD", help="A word to find it by; may be repeated."),
     ] = None,
+    task: TaskOption = None,
+    creator: CreatorOption = None,
+    agreement: AgreementOption = None,
+    no_card_files: NoCardFilesOption = False,
     notes: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What is new in this version.")
     ] = None,
@@ -137,14 +150,27 @@ def publish(
 
     Packs it into shards, puts them in place, writes signed records, and reads everything back with
     proof. Unchanged data writes nothing; changed data sends only the shards that are new. What was
-    said about the data set before (title, licence …) stays, unless it is said anew.
+    said about the data set before (title, licence …) stays, unless an option says it anew, or a
+    README.md, CITATION.cff or LICENSE beside the data does.
     """
     _check(name, to, split, version, homepage, store)
+    card = given(
+        citation=citation,
+        homepage=homepage,
+        agreement=text_of(agreement),
+        tasks=task or None,
+        creators=creators_of(creator),
+    )
     same: dict[str, Any] = {
         "name": name,
         "schema": _class(schema),
         "to": to,
+        "title": title,
+        "description": text_of(description),
         "license": license,
+        "tags": tag or (),
+        "card": card,
+        "card_files": not no_card_files,
         "split": split,
         "store": store,
         "base_url": base_url,
@@ -161,7 +187,6 @@ def publish(
             show.clear()
             output.emit(plan.to_json()) if json else print_plan(plan)
             return
-        card = {"citation": citation, "homepage": homepage}
 
         def agreed(plan: Any) -> bool:
             show.clear()
@@ -169,10 +194,6 @@ def publish(
 
         release = publishing.publish(
             source,
-            title=title,
-            description=description,
-            tags=tag or (),
-            card={key: value for key, value in card.items() if value is not None},
             notes=notes,
             confirm=agreed,
             on_progress=show,

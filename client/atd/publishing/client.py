@@ -21,6 +21,7 @@ from atd import api
 from atd.connection import Connection
 from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
 from atd.names import check_name
+from atd.publishing.cards import Settled, Words
 from atd.publishing.packing import pack, telling
 from atd.publishing.planning import Plan, estimate, step_between
 from atd.publishing.sources.opening import open_source
@@ -117,6 +118,7 @@ def publish(
     order: str | None = None,
     strip_metadata: bool = False,
     skip_bad: bool = False,
+    card_files: bool = True,
     yes: bool = True,
     confirm: Confirm | None = None,
     on_progress: OnProgress | None = None,
@@ -136,9 +138,10 @@ def publish(
         name: ``[a-z0-9][a-z0-9._-]{0,127}``.
         schema: what the samples fit, as a class; inferred where it is None.
         to: the account, by handle or DID; the only one where it is None.
-        title, description, license, tags: of the card; what is left out stays as it is. ``license``
-            is an SPDX expression.
-        card: further fields of the card, as ``network.atd.publishing.commit#card`` has them.
+        title, description, license, tags: of the card; what is left out stays as it is, or is
+            what files beside the data say. ``license`` is an SPDX expression.
+        card: further fields of the card, as ``network.atd.publishing.commit#card`` has them:
+            ``creators``, ``tasks``, ``citation``, ``homepage``, ``agreement``.
         notes: what is new in this version.
         split: the split of samples that do not say theirs.
         store: ``"pds"``, a folder, ``"s3://bucket/prefix"``, or ``"https://…"`` where the packed
@@ -149,46 +152,52 @@ def publish(
         order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
         strip_metadata: take EXIF and its like out of images.
         skip_bad: leave out files that cannot be published; ``warnings`` of the answer name each.
+        card_files: take what is left out of README.md, CITATION.cff and LICENSE beside the data.
         yes: agree to a first publication of this name.
         confirm: asked about it instead, with the plan.
         on_progress: called with the daemon's events: ``{"progress": …}`` and ``{"step": …}``.
         connection: the daemon to use; that of the environment where it is None.
 
     Raises:
+        InvalidSyntax: the licence is no SPDX expression.
         BadSource, SchemaMismatch: the data cannot be published as it is.
         LoginRefused: the account is not logged in.
         NeedsConsent: it is the first publication of the name, and nobody agreed.
         Busy: the name is being published right now.
         Conflict, TooLarge, RateLimited, Unreachable, …: as they say.
     """
+    words = Words.of(
+        source,
+        title=title,
+        description=description,
+        license=license,
+        tags=tags,
+        card=card,
+        card_files=card_files,
+    )
     progress = telling(on_progress)
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, progress)
     daemon = connection or Connection()
     asked = _asked(name, to, store, base_url, version, shard_size, order)
     begun = daemon.call(
-        api.BEGIN, input={**asked, "pid": os.getpid(), "call": secrets.token_hex(8)}
+        api.BEGIN,
+        input={**asked, **words.begin, "pid": os.getpid(), "call": secrets.token_hex(8)},
     )
+    settled = words.settle(begun)
     with _given_up_on_failure(daemon, begun["id"]):
         opened = opened.following(_previous_schema(begun))
         if begun["first"]:
-            _agree(name, yes, confirm, lambda: _plan(name, opened, asked, license, begun))
+            _agree(name, yes, confirm, lambda: _plan(name, opened, asked, settled, begun))
         pack(_served(opened, store), begun["staging"], _cuts(begun), progress, name=name)
-    words = {
-        "title": title,
-        "description": description,
-        "license": license,
-        "tags": list(tags) or None,
-        **(card or {}),
-    }
     commit = {
         "id": begun["id"],
         "consent": True,
-        "card": {key: value for key, value in words.items() if value is not None},
+        "card": dict(settled.changes),
         "notes": notes,
     }
     given = {key: value for key, value in commit.items() if value is not None}
     release = PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))
-    return replace(release, warnings=(*opened.left_out, *release.warnings))
+    return replace(release, warnings=(*opened.left_out, *settled.notes, *release.warnings))
 
 
 def plan(
@@ -197,7 +206,11 @@ def plan(
     name: str,
     schema: type[Any] | Schema | None = None,
     to: str | None = None,
+    title: str | None = None,
+    description: str | None = None,
     license: str | None = None,
+    tags: Sequence[str] = (),
+    card: Mapping[str, Any] | None = None,
     split: str = "train",
     store: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
@@ -206,6 +219,7 @@ def plan(
     order: str | None = None,
     strip_metadata: bool = False,
     skip_bad: bool = False,
+    card_files: bool = True,
     on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> Plan:
@@ -217,15 +231,25 @@ def plan(
     Raises:
         BadSource, SchemaMismatch: the data cannot be published as it is.
     """
+    words = Words.of(
+        source,
+        title=title,
+        description=description,
+        license=license,
+        tags=tags,
+        card=card,
+        card_files=card_files,
+    )
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, telling(on_progress))
     asked = _asked(name, to, store, base_url, version, shard_size, order)
     try:
-        begun = (connection or Connection()).call(api.BEGIN, input={**asked, "dryRun": True})
+        question = {**asked, **words.begin, "dryRun": True}
+        begun = (connection or Connection()).call(api.BEGIN, input=question)
     except (LoginRefused, Unreachable) as error:
         unknown = f"what is published already is not known: {error}"
-        return _plan(name, opened, asked, license, {}, unknown)
+        return _plan(name, opened, asked, words.settle({}), {}, unknown)
     opened = opened.following(_previous_schema(begun))
-    return _plan(name, opened, asked, license, begun)
+    return _plan(name, opened, asked, words.settle(begun), begun)
 
 
 # ------------------------------------------------------------------ the steps
@@ -307,7 +331,7 @@ def _plan(
     name: str,
     source: Source,
     asked: Mapping[str, Any],
-    license: str | None,
+    card: Settled,
     begun: Mapping[str, Any],
     *warnings: str,
 ) -> Plan:
@@ -322,9 +346,9 @@ def _plan(
         size=guess.size,
         shards=guess.shards,
         store=asked.get("store", PDS),
-        license=license,
+        card=card,
         travels=source.travels,
-        warnings=(*source.warnings, *source.left_out, *warnings),
+        warnings=(*source.warnings, *source.left_out, *card.notes, *warnings),
         account={key: begun[key] for key in ("did", "handle", "pds") if key in begun},
         first=begun.get("first"),
         previous=begun.get("previous"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from atd.publishing.cards import Settled
 from atd.publishing.sources.source import Source
 from atd.records import CutParameters
 from atd.schema.evolve import Change, change
@@ -34,6 +35,7 @@ class Plan:
         splits: samples of each split; None where the source does not say.
         size: bytes of all shards, estimated; exact where the source is packed already.
         shards: how many, likewise.
+        card: what would be said of the data set, each field with who says it.
         travels: what goes public with the samples: file names, places in EXIF.
         account: who would publish: ``did``, ``handle``, ``pds``; empty where nobody is logged in.
         first: whether nothing is published under the name yet; None where that is not known.
@@ -49,13 +51,19 @@ class Plan:
     size: int | None
     shards: int | None
     store: str
-    license: str | None
+    card: Settled
     travels: tuple[str, ...]
     warnings: tuple[str, ...]
     account: Mapping[str, Any] = field(default_factory=dict)
     first: bool | None = None
     previous: Mapping[str, Any] | None = None
     step: str | None = None
+
+    @property
+    def license(self) -> str | None:
+        """The licence that the card would have."""
+        said = self.card.fields.get("license")
+        return None if said is None else said.value
 
     @property
     def python(self) -> str:
@@ -82,6 +90,7 @@ class Plan:
             "shards": self.shards,
             "store": self.store,
             "license": self.license,
+            "card": self.card.to_json(),
             "travels": list(self.travels),
             "warnings": list(self.warnings),
             "account": dict(self.account),

@@ -35,6 +35,7 @@ class Begin:
         base_url: where a folder or a bucket is served.
         shard_size: of bytes, to aim at; None: as the last release, or the default.
         order: ``hash`` or ``keep``; None: as the last release, or ``hash``.
+        proposed: what files beside the data say of it: kept for the next publication.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Begin:
     shard_size: int | None = None
     order: str | None = None
     dry_run: bool = False
+    proposed: Mapping[str, Any] = field(default_factory=dict)
     holder: Holder = field(default_factory=Holder)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class Begin:
             shard_size=given.get("shardSize"),
             order=given.get("order"),
             dry_run=given.get("dryRun", False),
+            proposed=given.get("proposed", {}),
             holder=Holder.of(given.get("pid", 0), given.get("call", "")),
         )
 
@@ -85,6 +88,7 @@ class Begin:
             "baseUrl": base_url,
             "storeAsked": self.store is not None,
             "version": self.version,
+            "proposed": dict(self.proposed),
         }
 
 
@@ -102,6 +106,8 @@ class Begun:
     resumed: bool = False
     previous: Mapping[str, Any] | None = None
     fields: list[dict[str, Any]] | None = None
+    card: Mapping[str, Any] | None = None
+    proposed: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As ``network.atd.publishing.begin`` answers."""
@@ -116,6 +122,8 @@ class Begun:
             "cuts": self.cuts.to_value(),
             "previous": self.previous,
             "fields": self.fields,
+            "card": self.card,
+            "proposed": self.proposed,
         }
         return {key: value for key, value in said.items() if value is not None}
 
@@ -145,6 +153,12 @@ class Card:
         if current is None:
             return dict(self.words)
         return {name: self.words.get(name, getattr(current, name)) for name in CARD}
+
+
+def card_of(dataset: Dataset | None) -> dict[str, Any] | None:
+    """What a data set says of itself, as ``network.atd.publishing.commit#card``; None: nothing."""
+    value = {} if dataset is None else dataset.to_value()
+    return {name: value[name] for name in CARD if name in value} or None
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class Journal:
         with self._speaking():
             row = self._db.execute(
                 "SELECT request FROM publications WHERE did = ? AND name = ? AND done"
-                " ORDER BY ended_at DESC LIMIT 1",
+                " ORDER BY ended_at DESC, rowid DESC LIMIT 1",
                 (did, name),
             ).fetchone()
         return None if row is None else json.loads(row[0])

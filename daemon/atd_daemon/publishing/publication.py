@@ -22,7 +22,7 @@ from atd.records import CutParameters
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.publishing import current as state
-from atd_daemon.publishing.asked import Begin, Begun, Commit, Published
+from atd_daemon.publishing.asked import Begin, Begun, Commit, Published, card_of
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.kinds import PDS, Spec
 from atd_daemon.publishing.holders import Holder
@@ -72,6 +72,7 @@ class Publishing:
         )
         store, base_url = self._where(asked, current)
         limit = await self.tools.makers.limit(Spec.parse(store, base_url), identity)
+        last = self.tools.journal.last_request(account.did, asked.name) or {}
         begun = Begun(
             did=account.did,
             handle=identity.handle,
@@ -80,6 +81,8 @@ class Publishing:
             cuts=_cuts(asked, current, limit),
             previous=_previous(current),
             fields=_fields(current),
+            card=card_of(current.dataset),
+            proposed=last.get("proposed"),
         )
         if asked.dry_run:
             return begun

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
+from atd.cards.files import is_card_file
 from atd.errors import BadSource, LocalError, ShardError
 from atd.publishing.sources import files, folder_table
 from atd.publishing.sources.folder_table import Notes
@@ -227,7 +228,8 @@ def _travels(medium: Medium, total: int, labels: list[str], notes: Notes | None)
 
 def _left_out(given: Given, medium: Medium) -> tuple[str, ...]:
     taken = {*given.ending(medium.suffixes), *folder_table.names(given)}
-    others = [path for path in given.found if path not in taken]
+    about = {path for path in given.found if len(path.parts) == 1 and is_card_file(path.name)}
+    others = [path for path in given.found if path not in taken | about]
     if not others:
         return ()
     kinds = Counter(path.suffix.lower() or "no suffix" for path in others)
