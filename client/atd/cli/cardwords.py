@@ -28,7 +28,7 @@ AgreementOption = Annotated[
 ]
 CreatorOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Who made it, with a URL or DID in angle brackets; may be repeated."),
+    typer.Option(metavar="NAME", help="Who made it; a URL or DID after it in angle brackets."),
 ]
 TaskOption = Annotated[
     list[str] | None,
