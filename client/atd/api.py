@@ -77,6 +77,8 @@ RESOLVE_NAME: Final = Endpoint("network.atd.catalog.resolveName", "query")
 GET_HISTORY: Final = Endpoint("network.atd.catalog.getHistory", "query")
 LIST_LOG: Final = Endpoint("network.atd.catalog.listLog", "query")
 GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
+GET_RECIPE: Final = Endpoint("network.atd.catalog.getRecipe", "query")
+LOCATE_REPO: Final = Endpoint("network.atd.catalog.locateRepo", "query")
 GET_PROOF: Final = Endpoint("network.atd.catalog.getProof", "query", CAR)
 VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
 
@@ -107,6 +109,8 @@ BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")
 COMMIT: Final = Endpoint("network.atd.publishing.commit", "procedure", JSONL)
 ABANDON: Final = Endpoint("network.atd.publishing.abandon", "procedure")
 UNPUBLISH: Final = Endpoint("network.atd.publishing.unpublish", "procedure", JSONL)
+PUT_RECIPE: Final = Endpoint("network.atd.publishing.putRecipe", "procedure", JSONL)
+REMOVE_RECIPE: Final = Endpoint("network.atd.publishing.removeRecipe", "procedure", JSONL)
 
 HOST_INIT: Final = Endpoint("network.atd.host.init", "procedure")
 HOST_STATUS: Final = Endpoint("network.atd.host.getStatus", "query")
@@ -129,6 +133,8 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         GET_HISTORY,
         LIST_LOG,
         GET_RELEASE,
+        GET_RECIPE,
+        LOCATE_REPO,
         GET_PROOF,
         VERIFY,
         PULL,
@@ -154,6 +160,8 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         COMMIT,
         ABANDON,
         UNPUBLISH,
+        PUT_RECIPE,
+        REMOVE_RECIPE,
         HOST_INIT,
         HOST_STATUS,
         HOST_BACKUP,

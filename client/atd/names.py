@@ -21,7 +21,8 @@ SCHEMA: Final = f"{GROUP}.schema"
 SHARDS: Final = f"{GROUP}.shards"
 RELEASE: Final = f"{GROUP}.release"
 DATASET: Final = f"{GROUP}.dataset"
-COLLECTIONS: Final = (SCHEMA, SHARDS, RELEASE, DATASET)
+RECIPE: Final = f"{GROUP}.recipe"
+COLLECTIONS: Final = (SCHEMA, SHARDS, RECIPE, RELEASE, DATASET)
 
 MAX_INTEGER: Final = 2**53 - 1
 """The largest integer a record may hold: what JSON numbers carry without loss."""

@@ -85,6 +85,8 @@ KNOBS: Final = (
     Knob("check_every_s", "ATD_CHECK_EVERY_S", 900, spelt.SECONDS_FORM, spelt.seconds),
     Knob("fresh_within_s", "ATD_FRESH_WITHIN_S", None, "seconds, from 10 to 604800", spelt.seconds),
     Knob("s3_endpoint", "ATD_S3_ENDPOINT", None, spelt.URL_FORM, spelt.origin_url),
+    Knob("hf_endpoint", "HF_ENDPOINT", "https://huggingface.co", spelt.URL_FORM, spelt.origin_url),
+    Knob("recipe_max_bytes", "ATD_RECIPE_MAX_BYTES", 1 << 37, spelt.BYTES_FORM, spelt.parse_bytes),
     Knob("cache_quota", "ATD_CACHE_QUOTA", None, spelt.BYTES_FORM, spelt.parse_bytes),
     Knob("log_format", "ATD_LOG_FORMAT", "text", "text or json", spelt.log_format),
     Knob(
@@ -131,6 +133,8 @@ class Settings:
     check_every_s: int
     fresh_within_s: int | None
     s3_endpoint: str | None
+    hf_endpoint: str
+    recipe_max_bytes: int
     cache_quota: int | None
     log_format: str
     mirrors: tuple[str, ...]
@@ -196,6 +200,7 @@ class Settings:
     def shared(self) -> dict[str, str]:
         """What a client and its daemon must agree in, as text; `digest` is of it."""
         own = {"offline", "run_dir", "socket_path", "public_listen", "log_format", "fresh_within_s"}
+        own |= {"hf_endpoint", "recipe_max_bytes"}  # no daemon looks at them
         return {row.name: row.value for row in self.described() if row.name not in own}
 
     def listening_publicly(self, address: str) -> Settings:

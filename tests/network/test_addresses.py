@@ -6,8 +6,8 @@ import ipaddress
 
 import pytest
 
+from atd.addresses import admitted, is_public, place_of
 from atd.errors import Unreachable
-from atd_daemon.network.addresses import admitted, is_public, place_of
 
 NOBODY: frozenset[str] = frozenset()
 

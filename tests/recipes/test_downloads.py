@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from atd.errors import Absent, AtdError, DigestMismatch, Offline, Unreachable
+from atd.recipes.access import Access
 from atd.recipes.downloads import Got, download
 from atd.settings import Settings
 from recipes.making import noise, sha256
@@ -24,7 +25,12 @@ def get(
 ) -> Got:
     target = folder / "target"
     return download(
-        urls, target, sha256=sha, size=size, settings=settings, report=lambda done, total: None
+        urls,
+        target,
+        sha256=sha,
+        size=size,
+        access=Access(settings),
+        report=lambda done, total: None,
     )
 
 
@@ -79,7 +85,9 @@ def test_what_an_earlier_run_left_is_gone_on_from(
             raise Stopped
 
     with pytest.raises(Stopped):
-        download([url], folder / "target", sha256=SHA, size=None, settings=settings, report=stop)
+        download(
+            [url], folder / "target", sha256=SHA, size=None, access=Access(settings), report=stop
+        )
     assert not (folder / "target").exists()
     get(settings, folder, url, sha=SHA)
     assert (folder / "target").read_bytes() == DATA

@@ -155,7 +155,7 @@ def test_every_recipe_that_ships_is_valid_and_declares_its_hashes(path: Path) ->
     assert path.stem == recipe.name
     for name, one in recipe.resources.items():
         assert one.sha256, name
-        assert all(url.startswith("https://") for url in one.addresses), name
+        assert all(url.startswith("https://") for url in one.urls), name
 
 
 def test_resources_that_meet_again_and_again_are_hashed_once_each() -> None:

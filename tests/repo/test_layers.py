@@ -21,9 +21,11 @@ SOURCES = {
 }
 
 BASE = ["atd.errors", "atd.disk", "atd.names"]
+# What a recipe is, in a record and elsewhere: the light half of atd.recipes.
+RECIPE = [f"atd.recipes.{m}" for m in ("model", "recorded", "rules", "strangers", "values")]
 # What a schema is in a record: the light half of atd.schema.
 FIELDS = [*BASE, "atd.protocol.syntax", *(f"atd.schema.{m}" for m in ("fields", "kinds", "limits"))]
-RECORDS = [*FIELDS, "atd.protocol", "atd.records", "atd.lexicon_files"]
+RECORDS = [*FIELDS, *RECIPE, "atd.protocol", "atd.records", "atd.lexicon_files"]
 SCHEMA = [*RECORDS, "atd.schema"]
 SHARDS = [*SCHEMA, "atd.shards", "atd.manifest", "atd.files"]
 ASKING = [
@@ -34,6 +36,7 @@ ASKING = [
 ]
 LIBRARY = [
     *SHARDS,
+    "atd.addresses",
     *ASKING,
     *(f"atd.{room}" for room in ("bundles", "changes", "following", "keeping", "locks")),
     *(f"atd.{room}" for room in ("proofs", "service", "s3")),
@@ -49,6 +52,7 @@ PUBLIC = [
 
 ARROWS: dict[str, list[str]] = {
     "atd.errors": [],
+    "atd.addresses": ["atd.errors", "atd.protocol.syntax"],
     "atd.disk": ["atd.errors"],
     "atd.names": ["atd.errors", "atd.protocol.syntax"],
     "atd.protocol": ["atd.errors"],
@@ -75,18 +79,19 @@ ARROWS: dict[str, list[str]] = {
     "atd.keeping": [*ASKING, "atd.service"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
-    # Recipes are of this machine: their addresses were written by its user or a plugin of theirs.
-    # They know the shapes of samples, and nothing of the daemon, its network or its index.
+    **{key: [*BASE, "atd.protocol.syntax", "atd.protocol.cid", *RECIPE] for key in RECIPE},
+    # Recipes run without a daemon, and know the shapes of samples. Only those that are published
+    # are asked of the daemon: that is in two modules.
     "atd.recipes": [
         *BASE,
+        *(f"atd.{room}" for room in ("addresses", "files", "refs", "settings", "validators")),
         "atd.protocol.syntax",
-        "atd.settings",
-        "atd.files",
-        "atd.validators",
         "atd.shards.media",
         "atd.recipes",
         "atd",
     ],
+    "atd.recipes.published": [*RECORDS, *ASKING, "atd.recipes", "atd"],
+    "atd.recipes.publishing": [*RECORDS, *ASKING, "atd.service", "atd.recipes", "atd"],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
     "atd.cards": [*RECORDS, "atd.cards"],
     "atd.publishing": [*LIBRARY, "atd.cards", "atd.publishing"],

@@ -359,7 +359,7 @@ async def test_listed_records_are_only_hints(scene: Scene, world: World, tmp_pat
     reader = Reader.of(world, tmp_path, max_repo_bytes=100)
     ghost = scene.alice.uri("network.atd.dataset", "ghost")
     row = {"uri": str(ghost), "cid": str(scene.flowers.head.cid), "value": {"name": "ghost"}}
-    world.lie(json_field("records", [row]), path="listRecords?repo", times=None, after=3)
+    world.lie(json_field("records", [row]), path="listRecords?repo", times=None, after=4)
     await reader.resolver.publisher("alice.test")
     assert reader.listed() == []
     assert reader.catalog.absent_since(ghost) is not None

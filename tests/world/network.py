@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from atd.addresses import admitted
 from atd.errors import Unreachable
 from atd.protocol.syntax import Tid
 from atd_daemon.config import Config
-from atd_daemon.network.addresses import admitted
 from atd_daemon.network.fetch import HttpFetcher, RawReply, Request
 from world.account import Account
 from world.pds import Pds

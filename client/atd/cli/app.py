@@ -27,6 +27,7 @@ from atd.cli import (
     prepare,
     prove,
     publishing,
+    recipe,
     settings,
 )
 from atd.cli.words import examples
@@ -103,6 +104,7 @@ for _module in (
 app.add_typer(cache.app, name="cache")
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(host.app, name="host")
+app.add_typer(recipe.app, name="recipe")
 
 
 def run() -> int:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from atd.cli import output
-from atd.cli.bar import Bar, Moment
 from atd.cli.options import JsonOption, YesOption
-from atd.cli.questions import confirm
+from atd.cli.preparing import agree, bars
 from atd.cli.words import examples
 from atd.errors import DigestMismatch, InvalidSyntax, Unreachable
-from atd.recipes import agreements, catalogue, prepare, scaffold
-from atd.recipes.engine import Event, Finding, Options
+from atd.recipes import agreements, catalogue, planning, prepare, scaffold
+from atd.recipes.engine import Finding, Options
 from atd.settings import Settings
 
 NameArgument = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="A recipe, NAME[KEY=VALUE] for a variant; or a file."),
+    typer.Argument(
+        metavar="NAME",
+        help="A recipe, also @HANDLE/NAME; NAME[KEY=VALUE] for a variant; or a file.",
+    ),
 ]
 
 _PREPARE = examples(
     "atd prepare com.lecun.mnist",
     "atd prepare 'org.example.letters[size=small]'   # a variant",
+    "atd prepare @alice.example.com/mnist            # a recipe that alice published",
     "atd prepare ./letters.toml --yes                # a recipe file; agree beforehand",
     "atd prepare com.lecun.mnist --check             # hash every file",
     "atd prepare com.lecun.mnist --repair            # and fetch altered ones again",
@@ -72,6 +73,10 @@ def run(
         str,
         typer.Option("--encoder", metavar="normal|xpm", help="How the JSON writes a path."),
     ] = "normal",
+    max_bytes: Annotated[
+        int | None,
+        typer.Option("--max-bytes", min=1, metavar="BYTES", help="How much disk it may take."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Hash what is there, and compare.")
     ] = False,
@@ -86,15 +91,16 @@ def run(
             f"expected an encoder ({', '.join(prepare.ENCODERS)}), found {encoder!a}"
         )
     settings = Settings.load()
-    plan = prepare.plan(name, settings)
+    plan = planning.plan(name, settings)
     if check or repair:
         _say_findings(prepare.check(plan, settings, repair=repair), repair)
         if check and not repair:
             return
     for one in plan.everything():
-        _agree(one, settings, yes)
-    with _progress() as show:
-        made = prepare.run(plan, settings, Options(not no_downloads, keep_downloads), show)
+        agree(one, settings, yes)
+    options = Options(not no_downloads, keep_downloads, max_bytes=max_bytes)
+    with bars() as show:
+        made = prepare.run(plan, settings, options, show)
     value = made.to_value(prepare.ENCODERS[encoder])
     output.say(json_module.dumps(value))
 
@@ -112,36 +118,6 @@ def _say_findings(findings: list[Finding], repair: bool) -> None:
         )
     if not bad:
         output.note(f"{output.plural(len(findings), 'resource')}: all right")
-
-
-def _agree(one: prepare.Plan, settings: Settings, yes: bool) -> None:
-    """Show the agreement of a recipe and record the answer, before anything is fetched."""
-    if agreements.agreed(one.recipe, settings):
-        return
-    output.note(f"{one.recipe.name} asks for your agreement:")
-    output.note("")
-    output.note(output.clean_lines(one.recipe.agreement))
-    output.note("")
-    refused = "nothing was downloaded"
-    if not yes and not confirm(f"Do you agree, for {one.recipe.name}?", without_terminal=refused):
-        raise agreements.must_agree(one.recipe)
-    agreements.agree(one.recipe, settings)
-
-
-@contextmanager
-def _progress() -> Iterator[prepare.Progress]:
-    """A progress line on stderr for all resources together."""
-    latest: dict[str, Event] = {}
-    with Bar() as bar:
-
-        def show(event: Event) -> None:
-            latest[event.resource] = event
-            same = [one for one in latest.values() if one.what == event.what]
-            total = sum(one.total or 0 for one in same)
-            known = all(one.total is not None for one in same)
-            bar.show(Moment(event.what, sum(one.done for one in same), total if known else 0))
-
-        yield show
 
 
 def recipes(
@@ -184,7 +160,7 @@ def check(name: NameArgument, json: JsonOption = False) -> None:
     """Ask every address of a recipe, without downloading."""
     settings = Settings.load()
     found = []
-    for answer in prepare.ask_all(prepare.plan(name, settings), settings):
+    for answer in prepare.ask_all(planning.plan(name, settings), settings):
         found.append(answer)
         if not json:
             size = "" if answer.size is None else f"  {output.human_bytes(answer.size)}"

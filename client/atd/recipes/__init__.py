@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from atd.recipes.writing import (
     archive,
+    blob,
     bunzip2,
     compute,
     concat,
@@ -35,6 +36,7 @@ from atd.recipes.writing import (
 
 __all__ = [
     "archive",
+    "blob",
     "bunzip2",
     "compute",
     "concat",

@@ -1,8 +1,9 @@
 """What a user agreed to, and where their data folders are: two small files of this machine.
 
 ``agreements.json`` (state) says when the agreement of a recipe was accepted, by the hash of its
-text: another text is another agreement. ``folders.json`` (configuration) says where the folders lie
-that recipes cannot fetch. Both are rewritten whole, under a lock.
+text, and when a stranger's recipe was, by its URI and CID: another text is another agreement.
+``folders.json`` (configuration) says where the folders lie that recipes cannot fetch. Both are
+rewritten whole, under a lock.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from atd.errors import NeedsConsent, RecipeError, StorageFault
 from atd.files import private_folder
 from atd.recipes.model import Recipe
 from atd.recipes.places import write_json
+from atd.recipes.strangers import Origin
 from atd.settings import Settings
 
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -36,8 +38,26 @@ def agreed(recipe: Recipe, settings: Settings) -> bool:
 def agree(recipe: Recipe, settings: Settings) -> None:
     """Record that the user agreed to what ``recipe`` asks for."""
     with _changing(_agreements(settings)) as known:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        known[_mark(recipe)] = f"{recipe.name} {now}"
+        known[_mark(recipe)] = f"{recipe.name} {_now()}"
+
+
+def trusted(origin: Origin, settings: Settings) -> bool:
+    """Whether the user agreed to run this very recipe of a stranger."""
+    return _trust_mark(origin) in _read(_agreements(settings))
+
+
+def trust(origin: Origin, settings: Settings) -> None:
+    """Record that the user agreed to run the recipe; another content is another recipe."""
+    with _changing(_agreements(settings)) as known:
+        known[_trust_mark(origin)] = f"{origin.uri} {_now()}"
+
+
+def must_trust(origin: Origin) -> NeedsConsent:
+    """The error that says that nobody agreed to run a stranger's recipe."""
+    return NeedsConsent(
+        f"{origin.uri} is a recipe of {origin.who}: what it fetches and from where is their choice",
+        next_step="look at the plan, then answer yes, or pass --yes (in Python: agree=True)",
+    )
 
 
 def must_agree(recipe: Recipe) -> NeedsConsent:
@@ -98,6 +118,14 @@ def remove_folder(key: str, settings: Settings) -> None:
 def _mark(recipe: Recipe) -> str:
     said = f"{recipe.name}\0{recipe.agreement}"
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _trust_mark(origin: Origin) -> str:
+    return hashlib.sha256(f"{origin.uri}\0{origin.cid}".encode()).hexdigest()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _agreements(settings: Settings) -> Path:

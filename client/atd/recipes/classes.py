@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from atd.errors import RecipeError
-from atd.recipes.model import Reader, Recipe, Resource
+from atd.recipes.model import ROWS, Reader, Recipe, Resource
 
 Class = TypeVar("Class", bound=type[Any])
 
@@ -91,6 +91,10 @@ def _made(name: str, cls: type[Any], given: Mapping[str, str]) -> Recipe:
         },
         {key: replace(one, of=_named(name, names, one.of)) for key, one in data.items()},
         variants={key: tuple(one) for key, one in vars(cls).get("variants", {}).items()},
+        samples={
+            split: {ROWS: one} if isinstance(one, str) else dict(one)
+            for split, one in vars(cls).get("samples", {}).items()
+        },
         **texts,
     )
 

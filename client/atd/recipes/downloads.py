@@ -24,8 +24,8 @@ from typing import BinaryIO, Final
 from atd.disk import storing, sync_folder
 from atd.errors import Absent, AtdError, DigestMismatch, Offline, RateLimited, Unreachable
 from atd.protocol.syntax import quote
+from atd.recipes.access import Access
 from atd.recipes.fetching import RefusedError, Reply, asked
-from atd.settings import Settings
 from atd.validators import Version
 
 MAX_DOWNLOAD_BYTES: Final = 1 << 40
@@ -61,7 +61,7 @@ def download(
     *,
     sha256: str | None,
     size: int | None,
-    settings: Settings,
+    access: Access,
     report: Report,
 ) -> Got:
     """Get the file at one of ``urls`` to ``target``: there whole and right, or not there.
@@ -72,10 +72,11 @@ def download(
     Raises:
         DigestMismatch, Absent, Unreachable: no address gave it; names each and what it did.
         Offline: the network is switched off. StorageFault: it cannot be written.
+        TooLarge: it takes more disk than it may.
     """
     faults: list[tuple[str, AtdError]] = []
     for url in urls:
-        attempt = _Attempt(url, target, sha256, size, settings, report)
+        attempt = _Attempt(url, target, sha256, size, access, report)
         try:
             got = attempt.run()
         except Offline:
@@ -115,13 +116,13 @@ class _Attempt:
         target: Path,
         sha256: str | None,
         size: int | None,
-        settings: Settings,
+        access: Access,
         report: Report,
     ) -> None:
         mark = hashlib.sha256(url.encode()).hexdigest()[:12]
         self.part = target.with_name(f"{target.name}.part-{mark}")
         self.note = target.with_name(f"{target.name}.part-{mark}.json")
-        self._url, self._sha256, self._settings = url, sha256, settings
+        self._url, self._sha256, self._access = url, sha256, access
         self._report = report
         self._total = size
         self._declared = size
@@ -191,6 +192,7 @@ class _Attempt:
         """Forget the bytes; those that come now are of ``version``."""
         out.seek(0)
         out.truncate()
+        self._access.allowance.take(-self._at)
         self._at, self._state, self._version = 0, hashlib.sha256(), version
         note = {**asdict(version), "total": self._total}
         self.note.write_text(json.dumps(note), "ascii")
@@ -243,7 +245,7 @@ class _Attempt:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and condition is not None:
             headers["If-Range"] = condition
-        with asked(self._url, self._settings, headers=headers) as reply:
+        with asked(self._url, self._access, headers=headers) as reply:
             start = self._start(reply, offset)
             if start == 0:
                 self._total = self._declared if reply.length is None else reply.length
@@ -258,6 +260,7 @@ class _Attempt:
     def _take(self, out: BinaryIO, chunk: bytes) -> None:
         if self._at + len(chunk) > (MAX_DOWNLOAD_BYTES if self._total is None else self._total):
             raise DigestMismatch(f"sends more than the {self._total} bytes that were announced")
+        self._access.allowance.take(len(chunk))
         out.write(chunk)
         self._state.update(chunk)
         self._at += len(chunk)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from atd.errors import DigestMismatch
+from atd.recipes.access import Access
 from atd.recipes.making import Maker
 from atd.recipes.model import Recipe
 from atd.recipes.places import Places, State, digest_of, discard, looks
 from atd.recipes.values import digests
-from atd.settings import Settings
 
 WORKERS: Final = 4
 WAITING: Final = "waiting for another process"
@@ -54,11 +54,13 @@ class Options:
         downloads: False: what is not there is an error.
         keep: downloads and transient resources stay.
         workers: how many resources are made at once.
+        max_bytes: of disk, for all data sets of a run together; None: see `prepare_dataset`.
     """
 
     downloads: bool = True
     keep: bool = False
     workers: int = WORKERS
+    max_bytes: int | None = None
 
 
 class _StoppedError(Exception):
@@ -72,18 +74,18 @@ class Engine:
         self,
         recipe: Recipe,
         places: Places,
-        settings: Settings,
+        access: Access,
         elsewhere: Mapping[str, Path],
         options: Options,
         progress: Callable[[Event], None],
     ) -> None:
         self._recipe, self._places, self._options = recipe, places, options
-        self._progress = progress
+        self._access, self._progress = access, progress
         self._specs = digests(recipe)
         self._stop = threading.Event()
         self._telling = threading.Lock()
         self._maker = Maker(
-            *(recipe, places, settings, elsewhere, options.downloads, options.keep, self._tell)
+            *(recipe, places, access, elsewhere, options.downloads, options.keep, self._tell)
         )
 
     def run(self) -> None:
@@ -150,7 +152,7 @@ class Engine:
             return False
         raise DigestMismatch(
             f"{path} was altered since it was prepared",
-            next_step=f"fetch it again with: atd prepare '{self._places.folder.name}' --repair",
+            next_step=f"fetch it again with: atd prepare '{self._places.choice}' --repair",
         )
 
     def _missing(self) -> set[str]:
@@ -216,6 +218,7 @@ class Engine:
             if all(self._complete(other) for other in dependents):
                 discard(self._places.path(name))
                 discard(self._places.download(name))
+                self._access.allowance.take(-state.size)
                 gone = State(spec=state.spec, download=state.download, url=state.url, removed=True)
                 self._places.note(name, gone)
 

@@ -1,19 +1,24 @@
 """The one way out of this room: an HTTP request at a time, standard library only.
 
 What belongs here: asking one address for one object, or the rest of one, and nothing of what that
-is good for. Only addresses that a user or a plugin of theirs wrote come here, never one out of a
-record of a stranger: those are the daemon's to fetch.
+is good for.
 
 Rules. Only https; plain http for a ``host:port`` that the setting ``allow_hosts`` names. Redirects
 are followed five times at most, each checked in the same way, and never out of https. No proxies,
 no credentials, no cookies, no content encoding: what is hashed is what lies on the server. A server
 that goes silent is given up, and so is one that only drips.
+
+An address that a stranger chose, in a published recipe, is asked under `atd.addresses` besides: its
+host is looked up once, only public addresses of it are connected to, and the one that was checked
+is the one that is connected to, also for each redirect. Addresses that the user wrote, in a recipe
+of theirs, may well be those of a server at home.
 """
 
 from __future__ import annotations
 
 import http.client
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -23,8 +28,11 @@ from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from atd import __version__
+from atd.addresses import Place, place_of
+from atd.addresses import admitted as admitted_addresses
 from atd.errors import Absent, Offline, RateLimited, Unreachable
 from atd.protocol.syntax import quote
+from atd.recipes.access import Access
 from atd.settings import Settings
 from atd.validators import Version
 
@@ -70,7 +78,7 @@ class Reply:
 
 @contextmanager
 def asked(
-    url: str, settings: Settings, *, method: str = "GET", headers: Mapping[str, str] | None = None
+    url: str, access: Access, *, method: str = "GET", headers: Mapping[str, str] | None = None
 ) -> Iterator[Reply]:
     """Ask for ``url``; the body is read inside the ``with`` block.
 
@@ -88,8 +96,8 @@ def asked(
         **(headers or {}),
     }
     for _ in range(MAX_REDIRECTS + 1):
-        parts = admitted(url, settings)
-        line = _line(parts)
+        parts = admitted(url, access.settings)
+        line = _strict_line(url, access) if access.stranger else _line(parts)
         try:
             with _blaming(parts):
                 line.request(method, _target(parts), headers=sent)
@@ -150,6 +158,56 @@ def _line(parts: SplitResult) -> http.client.HTTPConnection:
             parts.hostname, parts.port, timeout=SILENCE_S, context=context
         )
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=SILENCE_S)
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to one of ``addresses``, which were checked; nothing is looked up again."""
+
+    def __init__(self, place: Place, addresses: list[str]) -> None:
+        super().__init__(place.host, place.port, timeout=SILENCE_S)
+        self._place, self._addresses = place, addresses
+        if place.scheme == "https":
+            self.default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        """Connect to the first address that answers; a certificate is for the name."""
+        line = self._first()
+        if self._place.scheme == "https":
+            context = ssl.create_default_context()
+            line = context.wrap_socket(line, server_hostname=self._place.host)
+        self.sock = line
+
+    def _first(self) -> socket.socket:
+        trouble: OSError = ConnectionRefusedError("no address")
+        for address in self._addresses:
+            try:
+                return socket.create_connection((address, self._place.port), SILENCE_S)
+            except OSError as error:
+                trouble = error
+        raise trouble
+
+
+def _strict_line(url: str, access: Access) -> http.client.HTTPConnection:
+    """A connection to where ``url`` leads, if that may be connected to for a stranger."""
+    allowed = access.settings.allow_hosts
+    try:
+        place = place_of(url, allowed)
+    except Unreachable as error:
+        raise RefusedError(error) from None
+    found = (access.lookup or _look_up)(place.host, place.port)
+    try:
+        return _Pinned(place, admitted_addresses(place, found, allowed))
+    except Unreachable as error:
+        raise RefusedError(error) from None
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    """The addresses of a host, each once, in the order in which they are tried."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unreachable(f"{quote(host)} cannot be found: {error}") from None
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
 def _target(parts: SplitResult) -> str:

@@ -16,12 +16,13 @@ from typing import Final
 
 from atd.disk import storing
 from atd.errors import AtdError, DigestMismatch, Offline, RecipeError
+from atd.recipes.access import Access
 from atd.recipes.archives import member, unpack
 from atd.recipes.downloads import Got, download
-from atd.recipes.model import UNPACKING, Recipe, Resource, Transform
-from atd.recipes.places import Places, State, digest_of, discard, looks, reveal
+from atd.recipes.model import Recipe, Resource, Transform
+from atd.recipes.places import Places, State, digest_of, discard, files_below, looks, reveal
+from atd.recipes.rules import UNPACKING
 from atd.recipes.streams import PIECE_BYTES, Budget, transformed
-from atd.settings import Settings
 
 Tell = Callable[[str, str, int, int | None], None]
 """Told the resource, what is done to it, how many bytes, and of how many; may raise to stop."""
@@ -42,7 +43,7 @@ class Maker:
 
     recipe: Recipe
     places: Places
-    settings: Settings
+    access: Access
     elsewhere: Mapping[str, Path]
     may_download: bool
     keep: bool
@@ -58,7 +59,7 @@ class Maker:
         work = self.places.work(name)
         discard(work)
         made = self.places.work(name) / "made"
-        got = self._download(name, one, spec) if one.addresses else None
+        got = self._download(name, one, spec) if one.is_download else None
         try:
             digest, size = self._made(name, one, made, got)
         except AtdError as error:
@@ -74,16 +75,23 @@ class Maker:
         self.places.note(name, known)
         reveal(made, target)
         self.places.note(name, replace(known, identity=looks(target) or ()))
-        discard(work)
+        self._discard(work)
         if not self.keep:
-            discard(self.places.download(name))
+            self._discard(self.places.download(name))
+
+    def _discard(self, path: Path) -> None:
+        """Remove what is no longer needed; what it took may be taken again."""
+        size = sum(one.stat().st_size for one in files_below(path)) if path.is_dir() else 0
+        size += path.stat().st_size if path.is_file() else 0
+        discard(path)
+        self.access.allowance.take(-size)
 
     def path(self, name: str) -> Path:
         """Where the resource ``name`` lies, here or elsewhere."""
         return self.elsewhere.get(name) or self.places.path(name)
 
     def _forget(self, name: str) -> None:
-        if self.recipe.resources[name].sha256 is None:
+        if self.recipe.resources[name].digest is None:
             discard(self.places.download(name))
             self.places.note(name, State())
 
@@ -91,7 +99,7 @@ class Maker:
         """What is downloaded, from now or from before, with the digest it must have."""
         state, target = self.places.state(name), self.places.download(name)
         known = state.download if state.spec == spec else ""
-        expected = one.sha256 or known or None
+        expected = one.digest or known or None
         if target.is_file():
             digest, size = digest_of(target)
             if expected in (None, digest):
@@ -104,15 +112,15 @@ class Maker:
             )
         try:
             got = download(
-                one.addresses,
+                self.access.addresses(one),
                 target,
                 sha256=expected,
                 size=one.size,
-                settings=self.settings,
+                access=self.access,
                 report=lambda done, total: self.tell(name, FETCHING, done, total),
             )
         except DigestMismatch as error:
-            if one.sha256 is not None or not known:
+            if one.digest is not None or not known:
                 error.message = f"{self.recipe.name}: {error.message}"
                 raise
             raise DigestMismatch(
@@ -131,14 +139,14 @@ class Maker:
             if not made.exists():
                 raise RecipeError(f"the code that makes {name} wrote nothing")
             return digest_of(made)
-        sources = [self.places.download(name)] if one.addresses else []
+        sources = [self.places.download(name)] if one.is_download else []
         sources += [self.path(need) for need in one.needs]
         size = sum(source.stat().st_size for source in sources if source.is_file())
         if got is not None and not one.transforms and not self.keep:
             with storing(made):
                 os.replace(sources[0], made)
             return got.sha256, got.size
-        budget = Budget(one.max_bytes, size)
+        budget = Budget(one.max_bytes, size, self.access.allowance)
         chunks = _plain(sources)
         for number, step in enumerate(one.transforms):
             if step.do not in UNPACKING:
@@ -147,7 +155,9 @@ class Maker:
             packed = sources[0]
             if number or len(sources) > 1:
                 packed = made.with_name(f"stage-{number}")
-                self._write(name, packed, chunks, Budget(one.max_bytes, size))
+                self._write(
+                    name, packed, chunks, Budget(one.max_bytes, size, self.access.allowance)
+                )
             if one.is_folder and number == len(one.transforms) - 1:
                 self.tell(name, UNPACKING_WORD, 0, None)
                 unpack(packed, step.do, step.path, made, budget)

@@ -68,15 +68,14 @@ class Places:
     """The folder of one data set, and what is in it."""
 
     def __init__(self, settings: Settings, recipe: Recipe, choice: Choice) -> None:
-        self.folder = settings.cache_dir / "prepared" / str(choice)
+        self.choice = choice
+        self.folder = settings.cache_dir / "prepared" / choice.folder
         self._recipe = recipe
         self._own = self.folder / ".atd"
 
     def path(self, name: str) -> Path:
         """The final path of the resource ``name``."""
-        one = self._recipe.resources[name]
-        place = name if one.kind == "hf" or one.path is None else one.path
-        return self.folder / place
+        return self.folder / self._recipe.resources[name].place(name)
 
     def work(self, name: str) -> Path:
         """The folder in which ``name`` is made; there from now on."""
@@ -95,6 +94,13 @@ class Places:
             return replace(found, identity=tuple(int(one) for one in found.identity))
         except (OSError, ValueError, TypeError):
             return State()
+
+    def used(self) -> int:
+        """The bytes of disk that it takes already, by what is known of it and half downloads."""
+        known = sum(self.state(name).size for name in self._recipe.resources)
+        downloads = self._own / "downloads"
+        halves = files_below(downloads) if downloads.is_dir() else ()
+        return known + sum(one.stat().st_size for one in halves)
 
     def note(self, name: str, state: State) -> None:
         """Remember ``state``, so that a power cut does not forget it."""

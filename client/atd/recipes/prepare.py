@@ -1,7 +1,7 @@
 """Preparing a data set: from a name to paths, and to an object to read it with.
 
-What belongs here: `prepare_dataset` and what the command shares with it: which recipe is meant,
-what must be agreed to, which other data sets it links to, and how the result is told.
+What belongs here: `prepare_dataset` and what the command shares with it: what must be agreed to,
+under which rules each data set is made, and how the result is told.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from atd.errors import Absent, RateLimited, RecipeError, Unreachable
-from atd.recipes import agreements, catalogue
-from atd.recipes.classes import recipe_of
+from atd.errors import Absent, RateLimited, RecipeError, TooLarge, Unreachable
+from atd.recipes import agreements, published
+from atd.recipes.access import Access, Allowance
 from atd.recipes.engine import Engine, Event, Finding, Options
 from atd.recipes.fetching import RefusedError, asked
-from atd.recipes.model import Recipe
 from atd.recipes.parts import Part
-from atd.recipes.places import Places
-from atd.recipes.variants import Choice, choose, parse_choice
+from atd.recipes.planning import Plan, plan
+from atd.recipes.rules import parse_link
 from atd.settings import Settings
 
 Progress = Callable[[Event], None]
 Encoder = Callable[[Path], Any]
-
-MAX_LINKS: Final = 16
 
 
 def _plain(path: Path) -> Any:
@@ -92,123 +89,108 @@ def _values(group: Group, encoder: Encoder) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One data set that is to be prepared, after those it links to."""
-
-    recipe: Recipe
-    choice: Choice
-    places: Places
-    links: Mapping[str, Plan]
-
-    def everything(self) -> Iterator[Plan]:
-        """This, after all that it needs, each data set once."""
-        known: dict[str, Plan] = {}
-        self._collect(known)
-        yield from known.values()
-
-    def _collect(self, known: dict[str, Plan]) -> None:
-        if str(self.choice) not in known:
-            for other in self.links.values():
-                other._collect(known)
-            known[str(self.choice)] = self
-
-
-def plan(what: str | os.PathLike[str] | Recipe | type[Any], settings: Settings) -> Plan:
-    """What ``what`` means: ``name``, ``name[k=v]``, a recipe file, a recipe, or a class of one.
-
-    Raises:
-        RecipeError: no such recipe or variant, or data sets that link to each other in a circle.
-    """
-    return _plan(*_meant(what, settings), settings, ())
-
-
-def _meant(what: Any, settings: Settings) -> tuple[Recipe, Mapping[str, str]]:
-    recipe = recipe_of(what)
-    if recipe is not None:
-        return recipe, {}
-    text = os.fspath(what)
-    bare, bracket, rest = text.partition("[")
-    if bare.endswith(catalogue.SUFFIXES) and ("/" in bare or Path(bare).is_file()):
-        found = catalogue.load_file(Path(bare))
-        if len(found) != 1:
-            raise RecipeError(f"expected one recipe in {bare}, found {len(found)}")
-        return found[0], parse_choice(f"x{bracket}{rest}").values
-    choice = parse_choice(text)
-    return catalogue.find(choice.name, settings), choice.values
-
-
-def _plan(
-    recipe: Recipe, values: Mapping[str, str], settings: Settings, above: tuple[str, ...]
-) -> Plan:
-    one, choice = choose(recipe, values)
-    if str(choice) in above or len(above) >= MAX_LINKS:
-        raise RecipeError(f"data sets that link to each other: {' → '.join([*above, str(choice)])}")
-    links = {
-        name: _plan(
-            *_meant((resource.target or "").partition(":")[0], settings),
-            settings,
-            (*above, str(choice)),
-        )
-        for name, resource in one.resources.items()
-        if resource.kind == "link"
-    }
-    return Plan(one, choice, Places(settings, one, choice), links)
-
-
 def prepare_dataset(
     what: str | os.PathLike[str] | type[Any],
     *,
     agree: bool = False,
     downloads: bool = True,
     keep_downloads: bool = False,
+    max_bytes: int | None = None,
     progress: Progress | None = None,
     settings: Settings | None = None,
 ) -> Prepared:
     """Prepare a data set by its recipe: what is missing is fetched, checked and unpacked.
 
     Args:
-        what: the name of a recipe, ``name[k=v]`` for a variant, a recipe file, or a class that
-            `atd.recipe` decorates.
-        agree: you agree to what the recipe asks for; it is recorded.
+        what: the name of a recipe, ``name[k=v]`` for a variant, ``@handle/name`` for a published
+            one, a recipe file, or a class that `atd.recipe` decorates.
+        agree: you agree to what the recipe asks for, and to running it where a stranger published
+            it; both are recorded.
         downloads: False: what is not there is an error.
         keep_downloads: what was downloaded stays beside what was made of it.
+        max_bytes: of disk, at most; None: no limit for recipes of this machine, the setting
+            ``recipe_max_bytes`` for published ones.
         progress: told how far each resource is.
         settings: those of the environment if None.
 
     Raises:
         RecipeError: no such recipe, or one that cannot be run.
-        NeedsConsent: the recipe asks for an agreement; nothing was downloaded.
+        NeedsConsent: the recipe asks for an agreement, or is a stranger's; nothing was downloaded.
+        TooLarge: it takes more disk than it may.
         DigestMismatch: a file is not what it should be; nothing of it was kept.
         Absent, Unreachable: no address gave a file.
     """
     used = Settings.load() if settings is None else settings
     wanted = plan(what, used)
-    for one in wanted.everything():
-        if agree and not agreements.agreed(one.recipe, used):
+    for one in wanted.everything() if agree else ():
+        if one.origin is not None and not agreements.trusted(one.origin, used):
+            agreements.trust(one.origin, used)
+        if not agreements.agreed(one.recipe, used):
             agreements.agree(one.recipe, used)
-    return run(wanted, used, Options(downloads, keep_downloads), progress or _silent)
+    options = Options(downloads, keep_downloads, max_bytes=max_bytes)
+    return run(wanted, used, options, progress or _silent)
 
 
 def run(wanted: Plan, settings: Settings, options: Options, progress: Progress) -> Prepared:
     """Prepare what was planned; raises as `prepare_dataset`."""
     for one in wanted.everything():
+        if one.origin is not None and not agreements.trusted(one.origin, settings):
+            raise agreements.must_trust(one.origin)
         if not agreements.agreed(one.recipe, settings):
             raise agreements.must_agree(one.recipe)
+    allowance = _allowance(wanted, settings, options)
     for one in wanted.everything():
-        engine(one, settings, options, progress).run()
+        engine(one, settings, options, progress, allowance).run()
     return prepared(wanted, settings)
 
 
+def _allowance(wanted: Plan, settings: Settings, options: Options) -> Allowance:
+    """The disk that the whole run may take, less what is there already.
+
+    Raises:
+        TooLarge: what is to be downloaded alone is more.
+    """
+    every = list(wanted.everything())
+    strangers = any(one.origin is not None for one in every)
+    limit = options.max_bytes
+    if limit is None and strangers:
+        limit = settings.recipe_max_bytes
+    if limit is None:
+        return Allowance()
+    announced = sum(one.download_bytes or 0 for one in every)
+    if announced > limit:
+        raise TooLarge(
+            f"{wanted.choice} downloads {announced:,} bytes, and may take {limit:,}",
+            next_step="if it is meant to: --max-bytes, or the setting recipe_max_bytes",
+        )
+    allowance = Allowance(limit)
+    for one in every:
+        allowance.take(min(one.places.used(), limit))
+    return allowance
+
+
 def engine(
-    one: Plan, settings: Settings, options: Options | None = None, progress: Progress | None = None
+    one: Plan,
+    settings: Settings,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    allowance: Allowance | None = None,
 ) -> Engine:
     """What makes and checks the resources of one data set."""
     return Engine(
-        *(one.recipe, one.places, settings, _elsewhere(one, settings)),
+        *(one.recipe, one.places, _access(one, settings, allowance), _elsewhere(one, settings)),
         options=options or Options(),
         progress=progress or _silent,
     )
+
+
+def _access(one: Plan, settings: Settings, allowance: Allowance | None = None) -> Access:
+    """Under which rules a data set is made: a stranger's have more of them."""
+
+    def locate(did: str) -> str:
+        return published.locate(did, settings)
+
+    return Access(settings, one.origin is not None, locate, allowance or Allowance())
 
 
 def check(wanted: Plan, settings: Settings, *, repair: bool) -> list[Finding]:
@@ -237,17 +219,18 @@ class Answer:
 def ask_all(wanted: Plan, settings: Settings) -> Iterator[Answer]:
     """Ask every address of a recipe whether it is there, and as large as declared."""
     for one in wanted.everything():
+        access = _access(one, settings)
         for name, resource in one.recipe.resources.items():
-            for url in resource.addresses:
-                size, problem = _ask(url, settings)
+            for url in access.addresses(resource):
+                size, problem = _ask(url, access)
                 if not problem and None not in (size, resource.size) and size != resource.size:
                     problem = f"has {size} bytes, declared are {resource.size}"
                 yield Answer(name, url, size, problem)
 
 
-def _ask(url: str, settings: Settings) -> tuple[int | None, str]:
+def _ask(url: str, access: Access) -> tuple[int | None, str]:
     try:
-        with asked(url, settings, method="HEAD") as reply:
+        with asked(url, access, method="HEAD") as reply:
             return reply.length, ""
     except (Absent, RateLimited, Unreachable) as error:
         return None, error.message
@@ -292,7 +275,7 @@ def _elsewhere(one: Plan, settings: Settings) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, resource in one.recipe.resources.items():
         if resource.kind == "link":
-            other, inner = one.links[name], (resource.target or "").partition(":")[2]
+            other, inner = one.links[name], parse_link(resource.target or "").resource
             if inner and (
                 inner not in other.recipe.resources or other.recipe.resources[inner].transient
             ):

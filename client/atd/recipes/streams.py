@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from atd.errors import LocalError, RemoteError
+from atd.recipes.access import Allowance
 from atd.recipes.model import Transform
 
 PIECE_BYTES: Final = 1 << 20
@@ -30,9 +31,11 @@ class Budget:
     Args:
         limit: bytes in all; None: 1 GiB, or 200 times ``size``, whichever is more.
         size: bytes that went in.
+        allowance: what may be written in all.
     """
 
-    def __init__(self, limit: int | None, size: int) -> None:
+    def __init__(self, limit: int | None, size: int, allowance: Allowance | None = None) -> None:
+        self._allowance = allowance or Allowance()
         self.limit = max(SMALLEST_BUDGET, LARGEST_RATIO * size) if limit is None else limit
         self._left = self.limit
 
@@ -40,8 +43,9 @@ class Budget:
         """Note ``count`` bytes that came out.
 
         Raises:
-            RemoteError: more did than may.
+            RemoteError: more did than may. TooLarge: there is more than may be in all.
         """
+        self._allowance.take(count)
         self._left -= count
         if self._left < 0:
             raise RemoteError(

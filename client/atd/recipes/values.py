@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from atd.errors import RecipeError
 from atd.protocol.syntax import quote
-from atd.recipes.model import Reader, Recipe, Resource, Transform, plain
+from atd.recipes.model import ROWS, Reader, Recipe, Resource, Transform, plain
 
 FORM: Final = 1
 """The number of the form that is written; a recipe of a later form is refused."""
@@ -23,9 +23,9 @@ MAX_STRING: Final = 100_000
 MAX_ITEMS: Final = 4096
 
 _TEXTS: Final = ("name", "title", "description", "homepage", "license", "agreement")
-_RECIPE: Final = frozenset({"recipe", "resources", "data", "variants", *_TEXTS})
+_RECIPE: Final = frozenset({"recipe", "resources", "data", "variants", "samples", *_TEXTS})
 Made = TypeVar("Made")
-_WRITTEN: Final = frozenset({"file", "archive", "concat", "link", "folder", "hf"})
+_WRITTEN: Final = frozenset({"file", "archive", "concat", "link", "folder", "hf", "blob"})
 
 
 def from_value(value: Any) -> Recipe:
@@ -47,10 +47,12 @@ def from_value(value: Any) -> Recipe:
     resources = _items(table.get("resources", {}), "resources")
     data = _items(table.get("data", {}), "data")
     variants = _items(table.get("variants", {}), "variants")
+    samples = _items(table.get("samples", {}), "samples")
     return Recipe(
         resources={name: _resource(one, f"resources.{name}") for name, one in resources.items()},
         data={name: _reader(one, f"data.{name}") for name, one in data.items()},
         variants={key: _texts(values, f"variants.{key}") for key, values in variants.items()},
+        samples={split: _fields(one, f"samples.{split}") for split, one in samples.items()},
         **texts,
     )
 
@@ -70,6 +72,8 @@ def to_value(recipe: Recipe) -> dict[str, Any]:
         name: {key: _simple(inner) for key, inner in plain(one).items()}
         for name, one in recipe.data.items()
     }
+    if recipe.samples:
+        value["samples"] = {split: _written(one) for split, one in recipe.samples.items()}
     return value
 
 
@@ -80,7 +84,10 @@ def resource_value(one: Resource) -> dict[str, Any]:
         RecipeError: it is code.
     """
     if one.function is not None:
-        raise RecipeError("a recipe with code in it cannot be written down or published")
+        raise RecipeError(
+            "a recipe with code in it cannot be written down or published",
+            next_step="make the file beforehand, put it where it can be fetched, and declare that",
+        )
     return {key: _simple(inner) for key, inner in plain(one).items()}
 
 
@@ -230,6 +237,15 @@ def _flag(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
         raise RecipeError(f"{where}: expected true or false, found {value!a:.60}")
     return value
+
+
+def _fields(value: Any, where: str) -> dict[str, str]:
+    """Which data give which fields; of data whose rows have the fields, their name alone."""
+    return {ROWS: value} if isinstance(value, str) else _choices(value, where)
+
+
+def _written(fields: Mapping[str, str]) -> str | dict[str, str]:
+    return fields[ROWS] if list(fields) == [ROWS] else dict(fields)
 
 
 def _choices(value: Any, where: str) -> dict[str, str]:

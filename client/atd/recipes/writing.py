@@ -92,6 +92,11 @@ def hf_file(
     return Resource("hf", target=repository, key=revision, path=path, size=size, sha256=sha256)
 
 
+def blob(did: str, cid: str, *, size: int | None = None, path: str | None = None) -> Resource:
+    """One blob of somebody's repository, by its CID; their PDS gives it."""
+    return Resource("blob", target=did, key=cid, size=size, path=path)
+
+
 def compute(
     function: Function, *of: Of, transient: bool = False, path: str | None = None
 ) -> Resource:

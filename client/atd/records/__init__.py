@@ -5,6 +5,7 @@
     Dataset ── latest ──▶ Release ── schema ──▶ SchemaRecord
     (the head, moves)       │  │
                             │  └── previous ──▶ Release
+                            ├── recipe ──▶ RecipeRecord
                             └── splits ── parts ──▶ ShardPart ──▶ ShardEntry (digest, size, where)
                                                         └── parts ──▶ ShardPart …
 
@@ -17,12 +18,13 @@ given here again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from atd.errors import LexiconError
 from atd.names import (
     COLLECTIONS,
     DATASET,
+    RECIPE,
     RELEASE,
     SCHEMA,
     SHARDS,
@@ -36,7 +38,15 @@ from atd.names import (
 from atd.protocol.cbor import decode
 from atd.protocol.syntax import AtUri, quote
 from atd.records.datasets import Creator, Dataset
-from atd.records.references import BlobRef, StrongRef, head_uri, release_uri, schema_uri
+from atd.records.recipes import RecipeRecord
+from atd.records.references import (
+    BlobRef,
+    StrongRef,
+    head_uri,
+    recipe_uri,
+    release_uri,
+    schema_uri,
+)
 from atd.records.releases import CutParameters, Layout, Release, Split
 from atd.records.rules import validate
 from atd.records.schemas import SchemaRecord
@@ -48,6 +58,8 @@ if TYPE_CHECKING:
 __all__ = [
     "COLLECTIONS",
     "DATASET",
+    "RECIPE",
+    "RECORDS",
     "RELEASE",
     "SCHEMA",
     "SHARDS",
@@ -57,6 +69,7 @@ __all__ = [
     "Dataset",
     "IndexFile",
     "Layout",
+    "RecipeRecord",
     "Record",
     "Release",
     "SchemaRecord",
@@ -71,6 +84,7 @@ __all__ = [
     "parse",
     "parse_block",
     "parse_value",
+    "recipe_uri",
     "release_key",
     "release_uri",
     "schema_uri",
@@ -79,11 +93,15 @@ __all__ = [
     "version_order",
 ]
 
-Record: TypeAlias = SchemaRecord | ShardPart | Release | Dataset
+Record: TypeAlias = SchemaRecord | ShardPart | RecipeRecord | Release | Dataset
 
-_CLASSES: Mapping[str, type[SchemaRecord] | type[ShardPart] | type[Release] | type[Dataset]] = {
-    cls.NSID: cls for cls in (SchemaRecord, ShardPart, Release, Dataset)
-}
+RECORDS: Final = (SchemaRecord, ShardPart, RecipeRecord, Release, Dataset)
+"""The class of each of our collections."""
+
+_CLASSES: Mapping[
+    str,
+    type[SchemaRecord] | type[ShardPart] | type[RecipeRecord] | type[Release] | type[Dataset],
+] = {cls.NSID: cls for cls in RECORDS}
 
 
 def parse(verified: VerifiedRecord) -> Record:

@@ -18,6 +18,7 @@ from atd.errors import InvalidSyntax, LexiconError, LocalError
 from atd.names import (
     DATASET,
     MAX_INTEGER,
+    RECIPE,
     RELEASE,
     SCHEMA,
     check_relative,
@@ -123,6 +124,12 @@ def release_uri(did: Did, name: str, version: str) -> AtUri:
 def schema_uri(did: Did, name: str, version: str) -> AtUri:
     """Where the schema is that came with this version of it."""
     return AtUri(did, Nsid(SCHEMA), RecordKey.parse(release_key(name, version)))
+
+
+def recipe_uri(did: Did, name: str, version: str | None = None) -> AtUri:
+    """Where the recipe ``name`` is; with a version, the one that its release carries."""
+    key = name if version is None else release_key(name, version)
+    return AtUri(did, Nsid(RECIPE), RecordKey.parse(key))
 
 
 def check_digest(cid: Cid) -> Cid:

@@ -1,7 +1,8 @@
 """``network.atd.release``: one immutable version of a data set.
 
-Everything it means is reached by strong reference from it. Its shard lists and its predecessor are
-of the same repository; the schema, and what the data was derived from, may be another's.
+Everything it means is reached by strong reference from it. Its shard lists, its recipe and its
+predecessor are of the same repository; the schema, and what the data was derived from, may be
+another's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 from atd.errors import InvalidSyntax, LexiconError, LocalError
 from atd.names import (
     MAX_INTEGER,
+    RECIPE,
     RELEASE,
     SCHEMA,
     SHARDS,
@@ -205,6 +207,7 @@ class Release:
     notes: str | None = None
     derived_from: tuple[StrongRef, ...] = ()
     preview: BlobRef | None = None
+    recipe: StrongRef | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -246,6 +249,7 @@ class Release:
                     derivedFrom=[source.to_value() for source in self.derived_from],
                     notes=self.notes,
                     preview=self.preview and self.preview.to_value(),
+                    recipe=self.recipe and self.recipe.to_value(),
                 ),
                 "createdAt": moment_value(self.created_at),
             }
@@ -256,6 +260,7 @@ class Release:
         """The record, whose shape the lexicon has checked."""
         splits = enumerate(value["splits"])
         cuts, previous, preview = (value.get(key) for key in ("cuts", "previous", "preview"))
+        recipe = value.get("recipe")
         given = {
             "name": value["name"],
             "version": value["version"],
@@ -270,17 +275,24 @@ class Release:
             "notes": value.get("notes"),
             "derived_from": _references(value.get("derivedFrom", ()), "derivedFrom"),
             "preview": None if preview is None else BlobRef.from_value(preview, "preview"),
+            "recipe": None if recipe is None else StrongRef.from_value(recipe, "recipe"),
         }
         with placed("record"):
             return cls(**given)
 
     def check_place(self, uri: AtUri) -> None:
-        """The key is ``name:version``; parts and the predecessor are of the same repository."""
+        """The key is ``name:version``; parts, recipe, predecessor are of the same repository."""
         check_key(uri, self.rkey)
         must_be_in(None, SCHEMA, self.schema, "schema")
         for at, split in enumerate(self.splits):
             for index, part in enumerate(split.parts):
                 must_be_in(uri.did, SHARDS, part, f"splits[{at}].parts[{index}]")
+        if self.recipe is not None:
+            must_be_in(uri.did, RECIPE, self.recipe, "recipe")
+            with placed("recipe.uri"):
+                name, _ = split_release_key(str(self.recipe.uri.rkey))
+            if name != self.name:
+                raise LexiconError(f"recipe.uri: expected one of {self.name}, found {name}")
         if self.previous is None:
             return
         must_be_in(uri.did, RELEASE, self.previous, "previous")

@@ -22,13 +22,11 @@ from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Tid
-from atd.records import COLLECTIONS, Dataset, Record, Release, SchemaRecord, ShardPart
+from atd.records import COLLECTIONS, RECORDS, Record
 from atd_daemon.catalog import history, listing
 from atd_daemon.catalog.model import Changes, Flaw
 
-_CLASSES: Mapping[str, type] = {
-    cls.NSID: cls for cls in (SchemaRecord, ShardPart, Release, Dataset)
-}
+_CLASSES: Mapping[str, type] = {cls.NSID: cls for cls in RECORDS}
 REPOS: Final = (VerifiedRepo,)
 """The sealed types of a whole repository that `snapshot` takes."""
 _ADVICE = "ask again in a while: the server may be behind; if it persists, tell the publisher"

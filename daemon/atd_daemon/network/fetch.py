@@ -28,10 +28,10 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from urllib.parse import urljoin
 
+from atd.addresses import Place, parse_url, place_of
 from atd.errors import Offline, RateLimited, Unreachable
 from atd.protocol.syntax import quote
 from atd_daemon.config import Config
-from atd_daemon.network.addresses import Place, parse_url, place_of
 
 offline_now: ContextVar[bool] = ContextVar("offline_now", default=False)
 """Set for one task: its caller has ATD_OFFLINE, whatever the daemon was started with."""

@@ -19,11 +19,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from atd.addresses import Place, admitted
 from atd.errors import FrameRefused, Unreachable
 from atd.protocol.rejects import Reject
 from atd.protocol.syntax import quote
 from atd_daemon.config import Config
-from atd_daemon.network.addresses import Place, admitted
 from atd_daemon.network.fetch import Body, HttpFetcher, RawReply, Request
 
 CHUNK_BYTES = 256 * 1024

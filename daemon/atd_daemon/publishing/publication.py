@@ -28,6 +28,7 @@ from atd_daemon.publishing.destinations.kinds import PDS, Spec
 from atd_daemon.publishing.holders import Holder
 from atd_daemon.publishing.journal import Entry
 from atd_daemon.publishing.patience import MAX_SILENT_WAIT_S, Listener, Nobody, Patience
+from atd_daemon.publishing.recipes import RecipeDesk
 from atd_daemon.publishing.run import Run, Tools
 from atd_daemon.publishing.sending import Sender
 from atd_daemon.publishing.unpublish import Undo, Unpublished, needs_consent
@@ -42,6 +43,8 @@ class Publishing:
 
     Args:
         staging: the folder in which each publication gets one of its own.
+
+    ``recipes`` publishes recipes that stand by themselves.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Publishing:
         self.tools = tools
         self._prover = Prover(directory, reader)
         self._staging = staging
+        self.recipes = RecipeDesk(tools, self._prover)
 
     async def begin(self, asked: Begin) -> Begun:
         """Prepare a publication: who, where to pack, how to cut, what is there already.

@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from atd.errors import NeedsConsent, ProofError, RecordAbsent
-from atd.names import COLLECTIONS, DATASET, RELEASE, SCHEMA, SHARDS
+from atd.names import COLLECTIONS, DATASET, RECIPE, RELEASE, SCHEMA, SHARDS
 from atd.protocol.cbor import Cid, Value, decode
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedRepo
@@ -30,7 +30,7 @@ from atd_daemon.publishing.words import counted
 from atd_daemon.sync.prover import Prover
 from atd_daemon.sync.resolve import Resolver
 
-_ORDER: Final = (DATASET, SHARDS, RELEASE, SCHEMA)
+_ORDER: Final = (DATASET, SHARDS, RELEASE, RECIPE, SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,9 @@ class _Records:
             uri
             for uri in self.values
             if (uri.collection == DATASET and uri.rkey == name)
-            or (uri.collection in (RELEASE, SCHEMA) and str(uri.rkey).startswith(f"{name}:"))
+            or (
+                uri.collection in (RELEASE, SCHEMA, RECIPE) and str(uri.rkey).startswith(f"{name}:")
+            )
         ]
         own = {uri for uri in roots if uri.collection != SCHEMA}
         reached = self._reached(roots) | set(roots)

@@ -14,6 +14,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did
 from atd.records import (
     Dataset,
+    RecipeRecord,
     Record,
     Release,
     SchemaRecord,
@@ -34,7 +35,7 @@ from atd_daemon.sync.found import (
 )
 from atd_daemon.sync.together import together
 
-T = TypeVar("T", Dataset, Release, SchemaRecord, ShardPart)
+T = TypeVar("T", Dataset, Release, SchemaRecord, ShardPart, RecipeRecord)
 _MANY: Final = 24  # from here on, one repository is asked for instead of records one by one
 
 

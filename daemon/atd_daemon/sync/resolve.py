@@ -39,7 +39,7 @@ from atd.errors import (
     StaleRevision,
     Unreachable,
 )
-from atd.names import COLLECTIONS, DATASET
+from atd.names import COLLECTIONS, DATASET, RECIPE
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
@@ -210,7 +210,7 @@ class Resolver:
         if stored is None or (cid is not None and stored.cid != cid):
             return None
         offline = self._config.offline or offline_now.get()
-        if cid is None and uri.collection == DATASET and not offline:
+        if cid is None and _moves(uri) and not offline:
             return None
         return found_of(stored)
 
@@ -370,3 +370,8 @@ class Resolver:
 
         await together(ask, sorted(uris, key=str))
         return Indexed(first.identity, first.what.commit, None)
+
+
+def _moves(uri: AtUri) -> bool:
+    """Whether the record there may change: heads do, of data sets and of recipes."""
+    return uri.collection == DATASET or (uri.collection == RECIPE and ":" not in str(uri.rkey))

@@ -25,6 +25,7 @@ from atd_daemon.server.handlers import (
     mirrors,
     proofs,
     publishing,
+    recipes,
     search,
     store,
 )
@@ -51,6 +52,8 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.SEARCH_AT: mirrors.search_at,
     api.GET_DATASET: catalog.get_dataset,
     api.GET_RELEASE: catalog.get_release,
+    api.GET_RECIPE: recipes.get_recipe,
+    api.LOCATE_REPO: recipes.locate_repo,
     api.LOCATE_SHARD: store.locate_shard,
     api.LIST_CACHE: cache.list_cache,
     api.PRUNE_CACHE: cache.prune,
@@ -80,6 +83,8 @@ STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.DISCOVER: following.discover,
     api.COMMIT: publishing.commit,
     api.UNPUBLISH: publishing.unpublish,
+    api.PUT_RECIPE: recipes.put_recipe,
+    api.REMOVE_RECIPE: recipes.remove_recipe,
 }
 
 FILES: Final[Mapping[api.Endpoint, File]] = {

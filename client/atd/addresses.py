@@ -1,6 +1,6 @@
 """Which hosts and addresses may be contacted. Pure: no lookups happen here.
 
-A DID document, a redirect or a record names a host that an attacker chose. Without care the daemon
+A DID document, a redirect or a record names a host that an attacker chose. Without care we
 would fetch from the user's own machine, router or cloud metadata service. The rules:
 
 1. Only https; plain http only for a ``host:port`` on the user's allow-list.
