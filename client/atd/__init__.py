@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from atd.keeping import outdated, remove, untrack
     from atd.locks import lock
     from atd.proofs import check_proof, prove
-    from atd.publishing import PublishedRelease, publish, writer
+    from atd.publishing import PublishedRelease, publish, schema_diff, writer
     from atd.publishing import pack_folder as pack
     from atd.recipes.classes import recipe
     from atd.recipes.prepare import Prepared, prepare_dataset
@@ -64,7 +64,7 @@ _ROOMS = {
     "atd.keeping": ("outdated", "remove", "untrack"),
     "atd.locks": ("lock",),
     "atd.proofs": ("check_proof", "prove"),
-    "atd.publishing": ("PublishedRelease", "publish", "writer"),
+    "atd.publishing": ("PublishedRelease", "publish", "schema_diff", "writer"),
     "atd.recipes.classes": ("recipe",),
     "atd.recipes.prepare": ("Prepared", "prepare_dataset"),
     "atd.schema.classes": ("About", "Shape", "sample", "schema_of"),
@@ -129,6 +129,7 @@ __all__ = [
     "recipe",
     "remove",
     "sample",
+    "schema_diff",
     "schema_of",
     "search",
     "show",

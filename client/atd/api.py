@@ -106,6 +106,7 @@ UNTRACK: Final = Endpoint("network.atd.keeping.untrack", "procedure")
 COLLECT: Final = Endpoint("network.atd.keeping.collect", "procedure", repeatable=True)
 
 BEGIN: Final = Endpoint("network.atd.publishing.begin", "procedure")
+COMPARE: Final = Endpoint("network.atd.publishing.compare", "procedure", repeatable=True)
 COMMIT: Final = Endpoint("network.atd.publishing.commit", "procedure", JSONL)
 ABANDON: Final = Endpoint("network.atd.publishing.abandon", "procedure")
 UNPUBLISH: Final = Endpoint("network.atd.publishing.unpublish", "procedure", JSONL)
@@ -157,6 +158,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         LIST_FOLLOWING,
         DISCOVER,
         BEGIN,
+        COMPARE,
         COMMIT,
         ABANDON,
         UNPUBLISH,

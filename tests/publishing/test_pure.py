@@ -9,10 +9,10 @@ from atd.names import version_order
 from atd.protocol.cbor import RAW, Cid
 from atd.protocol.syntax import AtUri
 from atd.records import ShardEntry
+from atd.versions import Step, following
 from atd_daemon.network.account import MAX_WRITES
 from atd_daemon.publishing.batches import Action, Write, batched
 from atd_daemon.publishing.compose import MAX_PART_BYTES, MIN_PART, grouped
-from atd_daemon.publishing.versions import Step, following
 
 
 @pytest.mark.parametrize(

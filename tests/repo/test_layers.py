@@ -38,8 +38,11 @@ LIBRARY = [
     *SHARDS,
     "atd.addresses",
     *ASKING,
-    *(f"atd.{room}" for room in ("bundles", "changes", "following", "keeping", "locks")),
-    *(f"atd.{room}" for room in ("proofs", "service", "s3")),
+    *(
+        f"atd.{room}"
+        for room in ("bundles", "changes", "comparing", "following", "keeping", "locks")
+    ),
+    *(f"atd.{room}" for room in ("proofs", "service", "s3", "versions")),
 ]
 
 PUBLIC = [
@@ -75,6 +78,8 @@ ARROWS: dict[str, list[str]] = {
     "atd.connection": [*ASKING, "atd"],
     "atd.service": ASKING,
     "atd.changes": [*ASKING, "atd.service"],
+    "atd.versions": [*BASE],
+    "atd.comparing": [*SCHEMA, "atd.versions"],
     "atd.following": [*ASKING, "atd.service"],
     "atd.keeping": [*ASKING, "atd.service"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],

@@ -9,7 +9,7 @@ import typer
 
 import atd
 from atd import errors, service
-from atd.cli import advice, finding, history, keep, output, schemas
+from atd.cli import advice, finding, history, keep, output, schema_diff, schemas
 from atd.cli.bar import asking
 from atd.cli.options import CachedOption, JsonOption, PreviousKeyOption, RefArgument
 from atd.cli.samples import describe_sample
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command("preview", epilog=_PREVIEW)(preview)
     schema_app.command("show", epilog=_SCHEMA)(schema_show)
     schemas.register(schema_app)
+    schema_diff.register(schema_app)
     app.add_typer(schema_app, name="schema")
 
 

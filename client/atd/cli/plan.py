@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atd.cli.cardwords import print_card
+from atd.cli.changes import print_changes
 from atd.cli.output import clean, clean_lines, human_bytes, plural, say
 
 _UNKNOWN = "not known before it is read"
@@ -32,6 +33,8 @@ def print_plan(plan: Any, to: Callable[[str], None] = say) -> None:
     if plan.previous:
         change = f" (schema change: {clean(plan.step)})" if plan.step else ""
         to(f"previous  {clean(plan.previous['version'])}{change}")
+        if plan.changes is not None:
+            print_changes(plan.changes, to)
     elif plan.first:
         to("previous  none: this is the first publication of the name")
     for item in plan.travels:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +20,9 @@ from atd.cli.cardwords import (
     given,
     text_of,
 )
+from atd.cli.changes import print_changes, print_way_back
 from atd.cli.options import JsonOption, YesOption
+from atd.cli.own_code import OWN_CODE, own
 from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
@@ -31,8 +30,6 @@ from atd.cli.words import examples
 from atd.errors import InvalidSyntax, NeedsConsent, RecordAbsent
 from atd.names import check_name, check_split, check_url, check_version
 from atd.refs import parse_authority
-
-_OWN_CODE: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class Order(StrEnum):
@@ -78,6 +75,7 @@ _PUBLISH = examples(
     "atd publish ./flowers --name flowers --dry-run      # only show what would happen",
     "atd publish table.csv --name table --title 'My table' --tag weather --tag hourly",
     "atd publish './shards/train-*.tar' --name flowers   # WebDataset, as it is",
+    "atd publish ./new-flowers --name flowers --append   # only what is new",
     "atd publish ./flowers --name flowers --store s3://bucket/data",
     after="Interrupted? The same command again goes on where it was.",
 )
@@ -136,6 +134,14 @@ def publish(
     version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Such as 1.2.0; the next one if absent.")
     ] = None,
+    force_version: Annotated[
+        bool,
+        typer.Option("--force-version", help="Take VERSION although more changed than it says."),
+    ] = False,
+    append: Annotated[
+        bool,
+        typer.Option("--append", help="PATH holds only what is new; all that is published stays."),
+    ] = False,
     shard_size: ShardSizeOption = None,
     order: OrderOption = None,
     strip_metadata: StripOption = False,
@@ -149,9 +155,9 @@ def publish(
     """Publish PATH as a data set, or as its next release.
 
     Packs it into shards, puts them in place, writes signed records, and reads everything back with
-    proof. Unchanged data writes nothing; changed data sends only the shards that are new. What was
-    said about the data set before (title, licence …) stays, unless an option says it anew, or a
-    README.md, CITATION.cff or LICENSE beside the data does.
+    proof. Unchanged data writes nothing; changed data sends only the shards that are new, and says
+    what changed. What was said about the data set before (title, licence …) stays, unless an option
+    says it anew, or a README.md, CITATION.cff or LICENSE beside the data does.
     """
     _check(name, to, split, version, homepage, store)
     card = given(
@@ -175,6 +181,8 @@ def publish(
         "store": store,
         "base_url": base_url,
         "version": version,
+        "force_version": force_version,
+        "append": append,
         "shard_size": shard_size,
         "order": order and order.value,
         "strip_metadata": strip_metadata,
@@ -334,7 +342,7 @@ def _check(
 
 def _class(reference: str | None) -> Any:
     """The class that ``module:Class`` names."""
-    return None if reference is None else _own(reference, "MODULE:CLASS", "Flower")
+    return None if reference is None else own(reference, "MODULE:CLASS", "Flower")
 
 
 def _source(path: str) -> Any:
@@ -342,33 +350,22 @@ def _source(path: str) -> Any:
 
     Only here, never in the library: a path that a program was given must not become code.
     """
-    if not _OWN_CODE.fullmatch(path) or Path(path).exists():
+    if not OWN_CODE.fullmatch(path) or Path(path).exists():
         return path
     output.note(f"{path}: running your own code, from this folder")
-    return _own(path, "MODULE:FUNCTION", "samples", call=True)
-
-
-def _own(reference: str, form: str, example: str, *, call: bool = False) -> Any:
-    """What ``module:name`` leads to, called if so asked: the user's own code."""
-    module, colon, name = reference.partition(":")
-    if not colon or not module or not name:
-        raise InvalidSyntax(
-            f"expected {form}, got {reference!a}",
-            next_step=f"flowers:{example} is {example} in flowers.py of this folder",
-        )
-    sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), name)
-        return found() if call and callable(found) else found
-    except Exception as error:  # whatever the user's own module does
-        raise InvalidSyntax(
-            f"cannot load {reference!a}: {type(error).__name__}: {error}",
-            next_step=f"give {form} that Python can import from this folder",
-        ) from error
+    return own(path, "MODULE:FUNCTION", "samples", call=True)
 
 
 def _ask(plan: Any) -> bool:
-    """Say what a first publication means, and ask."""
+    """Say what a first publication means, or what a release takes away, and ask."""
+    if plan.changes is not None:
+        print_changes(plan.changes, to=output.note)
+        before = output.clean(plan.changes.before)
+        output.note(
+            f"\n{before} stays loadable by its version; whoever asks for the latest gets this."
+        )
+        stays = f"{plan.name} stays at {before}"
+        return confirm(f"Publish this as the next {plan.name}?", without_terminal=stays)
     print_plan(plan, to=output.note)
     output.note(
         "\nPublishing is public: anyone may find and copy this, and copies cannot be called back."
@@ -391,6 +388,9 @@ def _print_release(release: Any) -> None:
         output.say(f"card updated: {what}; its data ({size}) is unchanged")
     else:
         output.say(f"unchanged: {what} ({size}) is published already")
+    if release.changes is not None:
+        print_changes(release.changes, lambda line: output.say(f"  {line}"))
     output.fields([("uri", release.uri), ("cid", release.cid)], indent="  ")
     if not release.unchanged:
         output.say("  read back with proof, from the handle to the last byte")
+    print_way_back(release)

@@ -15,7 +15,9 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from atd.comparing import Amount, Changes, KeyCounts
     from atd.publishing.client import PublishedRelease, plan, publish
+    from atd.publishing.diffing import SchemaDiff, schema_diff
     from atd.publishing.packing import pack, pack_folder
     from atd.publishing.planning import Plan
     from atd.publishing.sources.opening import open_source
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
     from atd.publishing.writing import Writer, writer
 
 __all__ = [
+    "Amount",
+    "Changes",
+    "KeyCounts",
     "Plan",
     "PublishedRelease",
+    "SchemaDiff",
     "Source",
     "Writer",
     "open_source",
@@ -32,12 +38,17 @@ __all__ = [
     "pack_folder",
     "plan",
     "publish",
+    "schema_diff",
     "writer",
 ]
 
 _WHERE: Final = {
+    "Amount": "atd.comparing",
+    "Changes": "atd.comparing",
+    "KeyCounts": "atd.comparing",
     "Plan": "atd.publishing.planning",
     "PublishedRelease": "atd.publishing.client",
+    "SchemaDiff": "atd.publishing.diffing",
     "Source": "atd.publishing.sources.source",
     "Writer": "atd.publishing.writing",
     "open_source": "atd.publishing.sources.opening",
@@ -45,6 +56,7 @@ _WHERE: Final = {
     "pack_folder": "atd.publishing.packing",
     "plan": "atd.publishing.client",
     "publish": "atd.publishing.client",
+    "schema_diff": "atd.publishing.diffing",
     "writer": "atd.publishing.writing",
 }
 

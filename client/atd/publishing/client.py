@@ -14,16 +14,21 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from atd import api
+from atd.comparing import Changes
 from atd.connection import Connection
 from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
 from atd.names import check_name
+from atd.publishing.appending import Addition
 from atd.publishing.cards import Settled, Words
+from atd.publishing.changing import compare, expected
 from atd.publishing.packing import pack, telling
 from atd.publishing.planning import Plan, estimate, step_between
+from atd.publishing.previous import Previous
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
 from atd.records import CutParameters
@@ -38,7 +43,8 @@ PUBLIC: Final = (
 )
 
 Confirm = Callable[[Plan], bool]
-"""Asked before the first publication of a name; False stops it."""
+"""Asked before the first publication of a name, and before a release that takes much away
+(`Plan.changes` is set then, with its consequences); False stops it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class PublishedRelease:
         new_shards: shards that the release before did not have.
         uploaded_bytes: what was sent for them.
         warnings: what the publisher should know.
+        changes: what it changed since the release before; None: nothing, or there was none.
         raw: the daemon's own answer.
     """
 
@@ -69,6 +76,7 @@ class PublishedRelease:
     new_shards: int
     uploaded_bytes: int
     warnings: tuple[str, ...] = ()
+    changes: Changes | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -94,6 +102,7 @@ class PublishedRelease:
             new_shards=value.get("newShards", 0),
             uploaded_bytes=value["uploaded"],
             warnings=tuple(value.get("warnings", ())),
+            changes=Changes.from_json(value["changes"]) if "changes" in value else None,
             raw=value,
         )
 
@@ -114,6 +123,8 @@ def publish(
     store: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     version: str | None = None,
+    force_version: bool = False,
+    append: bool = False,
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
@@ -147,13 +158,18 @@ def publish(
         store: ``"pds"``, a folder, ``"s3://bucket/prefix"``, or ``"https://…"`` where the packed
             shards lie already; None: where the last release went, or the PDS.
         base_url: where a folder or a bucket is served.
-        version: semver; the next one where it is None.
+        version: semver; the next one where it is None. One that says less than what changed is
+            refused, unless ``force_version``.
+        append: ``source`` holds only what is new: all of the latest release stays, and is neither
+            packed nor sent again. Rows without names are numbered on after the last.
         shard_size: bytes of a shard to aim at.
         order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
         strip_metadata: take EXIF and its like out of images.
         skip_bad: leave out files that cannot be published; ``warnings`` of the answer name each.
+            When appending, also samples that are there already.
         card_files: take what is left out of README.md, CITATION.cff and LICENSE beside the data.
-        yes: agree to a first publication of this name.
+        yes: agree to a first publication of this name, and to a release that takes much away: old
+            code cannot read it, a split is gone, or more than half of the samples.
         confirm: asked about it instead, with the plan.
         on_progress: called with the daemon's events: ``{"progress": …}`` and ``{"step": …}``.
         connection: the daemon to use; that of the environment where it is None.
@@ -162,8 +178,10 @@ def publish(
         InvalidSyntax: the licence is no SPDX expression.
         BadSource, SchemaMismatch: the data cannot be published as it is.
         LoginRefused: the account is not logged in.
-        NeedsConsent: it is the first publication of the name, and nobody agreed.
+        NeedsConsent: it is the first publication of the name, or takes much away, and nobody
+            agreed.
         Busy: the name is being published right now.
+        RecordAbsent: there is nothing to append to.
         Conflict, TooLarge, RateLimited, Unreachable, …: as they say.
     """
     words = Words.of(
@@ -178,17 +196,25 @@ def publish(
     progress = telling(on_progress)
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, progress)
     daemon = connection or Connection()
-    asked = _asked(name, to, store, base_url, version, shard_size, order)
+    asked = _asked(name, to, store, base_url, version, shard_size, order, append, force_version)
     begun = daemon.call(
         api.BEGIN,
         input={**asked, **words.begin, "pid": os.getpid(), "call": secrets.token_hex(8)},
     )
     settled = words.settle(begun)
     with _given_up_on_failure(daemon, begun["id"]):
-        opened = opened.following(_previous_schema(begun))
+        previous = Previous.ask(begun, name, daemon)
+        addition = Addition.of(opened, previous, progress, skip_bad) if append else None
+        opened = opened.following(_previous_schema(begun)) if addition is None else addition.source
+        planned = partial(_plan, name, opened, asked, settled, begun)
         if begun["first"]:
-            _agree(name, yes, confirm, lambda: _plan(name, opened, asked, settled, begun))
-        pack(_served(opened, store), begun["staging"], _cuts(begun), progress, name=name)
+            _agree(name, yes, confirm, planned)
+        made = pack(_served(opened, store), begun["staging"], _cuts(begun), progress, name=name)
+        left_out = opened.left_out if addition is None else addition.left_out()
+        found = None if previous is None else compare(begun, made, previous, append=append)
+        if found is not None:
+            _tell(found.changes, on_progress)
+            _agree_to(found.changes, name, yes, confirm, planned)
     commit = {
         "id": begun["id"],
         "consent": True,
@@ -197,7 +223,11 @@ def publish(
     }
     given = {key: value for key, value in commit.items() if value is not None}
     release = PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))
-    return replace(release, warnings=(*opened.left_out, *settled.notes, *release.warnings))
+    release = replace(release, warnings=(*left_out, *settled.notes, *release.warnings))
+    changes = None if found is None else found.completed(release.raw.get("changes"))
+    if changes is None:
+        return release
+    return replace(release, changes=changes, raw={**release.raw, "changes": changes.to_json()})
 
 
 def plan(
@@ -215,6 +245,8 @@ def plan(
     store: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     version: str | None = None,
+    force_version: bool = False,
+    append: bool = False,
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
@@ -241,15 +273,21 @@ def plan(
         card_files=card_files,
     )
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, telling(on_progress))
-    asked = _asked(name, to, store, base_url, version, shard_size, order)
+    asked = _asked(name, to, store, base_url, version, shard_size, order, append, force_version)
+    daemon = connection or Connection()
     try:
-        question = {**asked, **words.begin, "dryRun": True}
-        begun = (connection or Connection()).call(api.BEGIN, input=question)
+        begun = daemon.call(api.BEGIN, input={**asked, **words.begin, "dryRun": True})
+        previous = Previous.ask(begun, name, daemon)
     except (LoginRefused, Unreachable) as error:
         unknown = f"what is published already is not known: {error}"
         return _plan(name, opened, asked, words.settle({}), {}, unknown)
-    opened = opened.following(_previous_schema(begun))
-    return _plan(name, opened, asked, words.settle(begun), begun)
+    settled = words.settle(begun)
+    if previous is None:
+        return _plan(name, opened, asked, settled, begun)
+    opened = Addition.expected(opened, previous) if append else opened.following(previous.schema)
+    claim = None if force_version else version
+    changes, warnings = expected(opened, previous, append=append, version=claim)
+    return replace(_plan(name, opened, asked, settled, begun, *warnings), changes=changes)
 
 
 # ------------------------------------------------------------------ the steps
@@ -283,6 +321,8 @@ def _asked(
     version: str | None,
     shard_size: int | None,
     order: str | None,
+    append: bool,
+    force_version: bool,
 ) -> dict[str, Any]:
     """The input of ``network.atd.publishing.begin``."""
     given = {
@@ -293,6 +333,8 @@ def _asked(
         "version": version,
         "shardSize": shard_size,
         "order": order,
+        "append": append or None,
+        "forceVersion": force_version or None,
     }
     return {key: value for key, value in given.items() if value is not None}
 
@@ -325,6 +367,25 @@ def _agree(name: str, yes: bool, confirm: Confirm | None, made: Callable[[], Pla
     agreed = confirm(made()) if confirm is not None else yes
     if not agreed:
         raise NeedsConsent(f"nothing is published under {name} yet; {PUBLIC}")
+
+
+def _tell(changes: Changes, on_progress: OnProgress | None) -> None:
+    """Say what changes, before it does."""
+    if on_progress is not None:
+        on_progress({"step": {"name": "changes", "detail": changes.summary}})
+
+
+def _agree_to(
+    changes: Changes, name: str, yes: bool, confirm: Confirm | None, made: Callable[[], Plan]
+) -> None:
+    """Go on only if somebody agreed to what takes much away."""
+    if not changes.consequences:
+        return
+    if not (confirm(replace(made(), changes=changes)) if confirm is not None else yes):
+        raise NeedsConsent(
+            f"{name} stays at {changes.before}: in what would follow, "
+            f"{'; '.join(changes.consequences)}"
+        )
 
 
 def _plan(

@@ -167,7 +167,7 @@ def _packed(
     progress: Progress | None,
     name: str | None,
 ) -> Manifest:
-    layout = default_layout(source.schema)
+    layout = source.layout or default_layout(source.schema)
     told = _Told(progress, source.count)
     splits: dict[str, tuple[ManifestShard, ...]] = {}
     for split, samples in source.splits.items():

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from atd.comparing import Changes
 from atd.publishing.cards import Settled
 from atd.publishing.sources.source import Source
 from atd.records import CutParameters
@@ -41,6 +42,7 @@ class Plan:
         first: whether nothing is published under the name yet; None where that is not known.
         previous: the latest release: ``version``, ``samples``, ``shards`` …
         step: how far the schema is from that release's: none, minor, major.
+        changes: what it changes, as far as that is known; None where it follows no release.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Plan:
     first: bool | None = None
     previous: Mapping[str, Any] | None = None
     step: str | None = None
+    changes: Changes | None = None
 
     @property
     def license(self) -> str | None:
@@ -97,6 +100,7 @@ class Plan:
             "first": self.first,
             "previous": None if self.previous is None else dict(self.previous),
             "schemaChange": self.step,
+            "changes": None if self.changes is None else self.changes.to_json(),
         }
 
 

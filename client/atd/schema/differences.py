@@ -8,9 +8,9 @@ still.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 from atd.records import Dataset, Release
 from atd.schema.fields import Field, Label, Schema
@@ -43,6 +43,22 @@ class Difference:
     what: str
     before: str | None = None
     after: str | None = None
+
+    @property
+    def line(self) -> str:
+        """In one line: ``~ licence: MIT -> CC0-1.0``, ``+ tag: vision``, ``- field mask``."""
+        words = " -> ".join(one for one in (self.before, self.after) if one is not None)
+        return f"{self.sign} {self.what}" + (f": {words}" if words else "")
+
+    def to_json(self) -> dict[str, str]:
+        """``network.atd.catalog.defs#difference``: what is None is left out."""
+        said = {"sign": self.sign, "what": self.what, "before": self.before, "after": self.after}
+        return {name: value for name, value in said.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """From `to_json`."""
+        return cls(value["sign"], value["what"], value.get("before"), value.get("after"))
 
 
 def card_differences(old: Dataset, new: Dataset) -> list[Difference]:

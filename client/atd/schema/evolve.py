@@ -118,6 +118,12 @@ def _joined_dims(first: tuple[Dim, ...], second: tuple[Dim, ...]) -> tuple[Dim, 
     )
 
 
+def fits(old: Schema, new: Schema) -> bool:
+    """Whether every sample of ``old`` is one of ``new``, and who reads ``old`` reads ``new``."""
+    held = joined_fields(new.fields, old.fields)
+    return held == new.fields and change(old, new) is not Change.MAJOR
+
+
 # ------------------------------------------------------------------ staying near
 
 

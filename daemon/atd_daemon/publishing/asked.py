@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from atd.errors import LocalError
 from atd.names import check_name, check_url, check_version
+from atd.protocol.cbor import Cid
 from atd.protocol.syntax import Did
 from atd.records import Creator, CutParameters, Dataset, StrongRef
 from atd_daemon.publishing.holders import Holder
@@ -36,6 +37,8 @@ class Begin:
         shard_size: of bytes, to aim at; None: as the last release, or the default.
         order: ``hash`` or ``keep``; None: as the last release, or ``hash``.
         proposed: what files beside the data say of it: kept for the next publication.
+        append: what is packed is added to the latest release, all of which stays.
+        force_version: ``version`` may say less than what changed.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Begin:
     version: str | None = None
     shard_size: int | None = None
     order: str | None = None
+    append: bool = False
+    force_version: bool = False
     dry_run: bool = False
     proposed: Mapping[str, Any] = field(default_factory=dict)
     holder: Holder = field(default_factory=Holder)
@@ -72,16 +77,19 @@ class Begin:
             version=given.get("version"),
             shard_size=given.get("shardSize"),
             order=given.get("order"),
+            append=given.get("append", False),
+            force_version=given.get("forceVersion", False),
             dry_run=given.get("dryRun", False),
             proposed=given.get("proposed", {}),
             holder=Holder.of(given.get("pid", 0), given.get("call", "")),
         )
 
-    def to_journal(self, store: str, base_url: str | None) -> dict[str, Any]:
+    def to_journal(self, store: str, base_url: str | None, previous: Cid | None) -> dict[str, Any]:
         """What the journal keeps of it: what `commit` needs later.
 
         Args:
             store: where the shards go, asked for or not; ``base_url`` likewise.
+            previous: the release that is followed; None: there is none that could be used.
         """
         return {
             "store": store,
@@ -89,6 +97,9 @@ class Begin:
             "storeAsked": self.store is not None,
             "version": self.version,
             "proposed": dict(self.proposed),
+            "append": self.append,
+            "forceVersion": self.force_version,
+            "previous": None if previous is None else str(previous),
         }
 
 
@@ -193,6 +204,7 @@ class Published:
     Args:
         unchanged: the same data was published already; ``card_changed``: but its card was not.
         new_shards: shards that the last release did not have; ``uploaded``: bytes sent for them.
+        changes: `atd.comparing.Changes` as JSON; None: nothing changed, or there was no release.
     """
 
     release: StrongRef
@@ -208,6 +220,7 @@ class Published:
     card_changed: bool = False
     rev: str | None = None
     warnings: tuple[str, ...] = ()
+    changes: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As ``network.atd.publishing.commit#published``."""
@@ -227,5 +240,6 @@ class Published:
             "uploaded": self.uploaded,
             "rev": self.rev,
             "warnings": list(self.warnings),
+            "changes": self.changes,
         }
         return {key: value for key, value in said.items() if value is not None}

@@ -58,6 +58,7 @@ class Composer:
     Args:
         base: the URL recorded in each shard list.
         blobs: the blobs of the shards, by digest, where shards are blobs.
+        kept: shards of the last release, by name, that are referred to as they stand.
         known: shard lists that can be referred to again, by their content.
         schema: the schema record to refer to; None: a new one is written.
         tid: the next fresh record key.
@@ -71,6 +72,7 @@ class Composer:
     request: Commit
     base: str | None
     blobs: Mapping[Cid, BlobRef]
+    kept: Mapping[str, ShardEntry]
     known: dict[str, StrongRef]
     schema: StrongRef | None
     tid: Callable[[], Tid]
@@ -118,6 +120,9 @@ class Composer:
         )
 
     def _entry(self, shard: ManifestShard) -> ShardEntry:
+        kept = self.kept.get(shard.name)
+        if kept is not None and kept.digest == shard.digest:
+            return kept
         blob = self.blobs.get(shard.digest)
         return ShardEntry(shard.name, shard.digest, shard.size, shard.samples, blob)
 

@@ -8,29 +8,42 @@ Belongs here: comparing what is staged with what is published. Pure. The rules:
   where they are: a patch.
 - Other samples: a minor version; a schema that old readers cannot read: a major one.
 - A version that was asked for is newer than the latest, or it is the latest and nothing changed.
+  It says at least as much as what changed (`atd.versions.claimed`), unless the publisher insists.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from atd.errors import Conflict
 from atd.manifest import Manifest
 from atd.names import version_order
 from atd.records import Dataset, ShardEntry
 from atd.schema.evolve import Change, change
+from atd.schema.fields import Schema
+from atd.versions import FIRST, Step, claimed, following
 from atd_daemon.publishing.asked import Card
 from atd_daemon.publishing.current import Current
-from atd_daemon.publishing.versions import FIRST, Step, following
+
+MEANINGS: Final = {
+    Step.PATCH: "the shards are elsewhere, or described otherwise",
+    Step.MINOR: "the samples changed, or the schema in a way that old readers still read",
+    Step.MAJOR: "readers of the old schema cannot read the new one",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write: a release, if ``version`` is set; else the card, if it changed."""
+    """What to write: a release, if ``version`` is set; else the card, if it changed.
+
+    ``step`` is how large a step the release is; None where there is no release to compare with.
+    """
 
     version: str | None
     card: bool
     same_schema: bool
+    step: Step | None = None
 
     @property
     def nothing(self) -> bool:
@@ -39,16 +52,24 @@ class Decision:
 
 
 def decide(
-    current: Current, manifest: Manifest, card: Card, *, asked: str | None, elsewhere: bool
+    current: Current,
+    manifest: Manifest,
+    card: Card,
+    *,
+    asked: str | None,
+    elsewhere: bool,
+    forced: bool = False,
 ) -> Decision:
     """Compare what is staged with what is published.
 
     Args:
         asked: the version that was asked for.
         elsewhere: the shards have to be where they are not yet.
+        forced: the version that was asked for may say less than what changed.
 
     Raises:
-        Conflict: the version that was asked for exists, or is older than the latest.
+        Conflict: the version that was asked for exists, is older than the latest, or says less than
+            what changed.
     """
     changed = _card_changed(current.dataset, card)
     same_schema = _same_schema(current, manifest)
@@ -73,9 +94,26 @@ def decide(
         )
     if same_data and not elsewhere and asked in (None, latest):
         return Decision(None, changed, same_schema)
+    if current.resolved is None:
+        return Decision(asked or following(latest, Step.MINOR), changed, same_schema)
+    step = step_of(current.resolved.schema.record.schema, manifest.schema, same_data=same_data)
     if asked is not None and asked != latest:
-        return Decision(asked, changed, same_schema)
-    return Decision(following(latest, _step(current, manifest, same_data)), changed, same_schema)
+        if not forced:
+            _check_claim(latest, asked, step)
+        return Decision(asked, changed, same_schema, step)
+    return Decision(following(latest, step), changed, same_schema, step)
+
+
+def _check_claim(latest: str, asked: str, step: Step) -> None:
+    """Refuse a version that says less than what changed."""
+    if claimed(latest, asked) >= step:
+        return
+    least = following(latest, step)
+    raise Conflict(
+        f"version {asked} says less than what changed since {latest}, which is "
+        f"{step.name.lower()}: {MEANINGS[step]}",
+        next_step=f"choose {least} or later, leave the version out, or insist with --force-version",
+    )
 
 
 def _card_changed(dataset: Dataset | None, card: Card) -> bool:
@@ -108,10 +146,8 @@ def _content(entry: ShardEntry) -> tuple[object, int, int]:
     return entry.digest, entry.size, entry.samples
 
 
-def _step(current: Current, manifest: Manifest, same_data: bool) -> Step:
-    if current.resolved is None:
-        return Step.MINOR
-    grown = change(current.resolved.schema.record.schema, manifest.schema)
-    if grown is Change.MAJOR:
+def step_of(old: Schema, new: Schema, *, same_data: bool) -> Step:
+    """How large a step a release is, by its schemas and by whether its shards are others."""
+    if change(old, new) is Change.MAJOR:
         return Step.MAJOR
     return Step.PATCH if same_data else Step.MINOR

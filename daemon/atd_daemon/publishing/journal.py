@@ -184,6 +184,14 @@ class Journal:
             )
         return Entry(id, Did(row[0]), row[1], json.loads(row[2]), row[3], True)
 
+    def open_plan(self, did: Did, name: str) -> Plan | None:
+        """The plan of the publication of this name that is open, if it has one."""
+        with self._speaking():
+            row = self._db.execute(
+                "SELECT id FROM publications WHERE did = ? AND name = ? AND open", (did, name)
+            ).fetchone()
+        return None if row is None else self.plan(row[0])
+
     def open_ids(self) -> frozenset[str]:
         """The ids of all open publications."""
         with self._speaking():

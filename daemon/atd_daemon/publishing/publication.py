@@ -14,14 +14,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from atd.comparing import Changes
 from atd.errors import Busy, LocalError, StorageFault
-from atd.names import check_name
+from atd.names import check_name, split_release_key
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
-from atd.records import CutParameters
+from atd.records import CutParameters, StrongRef
+from atd.refs import DatasetRef
 from atd_daemon.network.directory import Directory
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.publishing import current as state
+from atd_daemon.publishing.appending import nothing_to_append_to
 from atd_daemon.publishing.asked import Begin, Begun, Commit, Published, card_of
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.kinds import PDS, Spec
@@ -74,6 +77,8 @@ class Publishing:
             "reading what is published",
             lambda: state.read(resolver, self._prover, identity, asked.name),
         )
+        if asked.append:
+            current = await self._before_appending(identity.did, asked.name, current)
         store, base_url = self._where(asked, current)
         limit = await self.tools.makers.limit(Spec.parse(store, base_url), identity)
         last = self.tools.journal.last_request(account.did, asked.name) or {}
@@ -90,11 +95,47 @@ class Publishing:
         )
         if asked.dry_run:
             return begun
-        entry = await self._opened(
-            account.did, asked.name, asked.to_journal(store, base_url), asked.holder
-        )
+        resolved = current.resolved
+        previous = None if resolved is None else resolved.release.cid
+        request = asked.to_journal(store, base_url, previous)
+        entry = await self._opened(account.did, asked.name, request, asked.holder)
         folder = await asyncio.to_thread(self._prepare, entry.id)
         return dataclasses.replace(begun, id=entry.id, staging=str(folder), resumed=entry.resumed)
+
+    async def _before_appending(self, did: Did, name: str, current: Current) -> Current:
+        """What to append to: the latest release, or what that was appended to by the very
+        publication that goes on now, so that it packs the same again.
+
+        Raises:
+            RecordAbsent: there is no release that could be used.
+        """
+        plan = self.tools.journal.open_plan(did, name)
+        previous = None if plan is None else plan.about.get("previous")
+        if plan is not None and previous is not None and current.head.cid == plan.head.cid:
+            release = StrongRef.from_value(previous, "previous")
+            _, version = split_release_key(str(release.uri.rkey))
+            ref = DatasetRef(did, name, version)
+            before = await self.tools.resolver.dataset(ref, allow_previous_key=True)
+            return dataclasses.replace(current, resolved=before)
+        if current.resolved is None:
+            raise nothing_to_append_to(current, name)
+        return current
+
+    async def compare(self, id: str) -> Changes | None:
+        """What committing the packed shards would change; writes nothing.
+
+        Returns:
+            None where it would follow no release, or write none.
+
+        Raises:
+            Conflict: as `commit`.
+        """
+        entry = self.tools.journal.entry(id)
+        identity = await self.tools.resolver.identity(entry.did)
+        request = Commit(consent=True)
+        folder = self._staging / id
+        run = Run(self.tools, self._prover, identity, entry, request, folder, Nobody())
+        return await run.compare()
 
     async def _opened(self, did: Did, name: str, request: dict[str, Any], holder: Holder) -> Entry:
         """The publication in the journal; waits while one of a caller that is gone ends.

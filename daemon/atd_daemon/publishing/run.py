@@ -4,7 +4,7 @@ Every step can be the last one that a process does: the next run of the same pub
 the top again, and finds in the journal and at the publisher's PDS what is done already::
 
     check     every staged shard is what the manifest says           (again, each time)
-    read      what is published, proved                              (again, each time)
+    read      what is published, proved; what is appended, after it  (again, each time)
     decide    nothing? a card? a release, of which version?     ┐
     place     shards to their destination, each journaled       │    (once: then the plan is fixed)
     compose   records, keys and times chosen                    ┘ ─▶ journal
@@ -22,28 +22,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from atd.comparing import Changes
 from atd.errors import BadSource, Busy, Conflict, NeedsConsent, ProofError, TooLarge
 from atd.manifest import Manifest, hash_shard
 from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
-from atd.records import BlobRef, SchemaRecord, StrongRef, release_uri, schema_uri
+from atd.records import BlobRef, StrongRef, schema_uri
 from atd.refs import DatasetRef
 from atd_daemon.network.account import Accounts
 from atd_daemon.publishing import current as state
+from atd_daemon.publishing.appending import appended, check_reachable, kept_entries
 from atd_daemon.publishing.asked import Commit, Published
+from atd_daemon.publishing.changes import changes_of, check_unmoved, refuse_unasked
+from atd_daemon.publishing.choosing import Chooser
 from atd_daemon.publishing.compose import Composer, content_of
 from atd_daemon.publishing.current import Current
-from atd_daemon.publishing.decide import Decision, decide
+from atd_daemon.publishing.decide import Decision
 from atd_daemon.publishing.destinations.base import Destination
 from atd_daemon.publishing.destinations.kinds import Makers, Spec
 from atd_daemon.publishing.journal import Entry, Journal, Plan
 from atd_daemon.publishing.patience import Clock, Listener, Patience
 from atd_daemon.publishing.placing import Placing
 from atd_daemon.publishing.sending import Checkpoint, Guard, Sender
-from atd_daemon.publishing.versions import Step, following
 from atd_daemon.publishing.words import counted
 from atd_daemon.store import Store
 from atd_daemon.sync.found import ResolvedDataset
@@ -99,19 +102,40 @@ class Run:
 
     async def run(self) -> Published:
         """Publish; raises what cannot be waited out, and a later run goes on from there."""
-        manifest = await self._checked()
-        destination = await self._destination(manifest)
+        staged = await self._checked()
         current = await self._patience.harmless("reading what is published", self._current)
-        plan = self._planned(current, manifest)
+        plan = self._planned(current, staged)
         if plan is None:
-            decision = await self._decide(current, manifest, destination)
+            self._tools.journal.drop_plan(self._entry.id)
+            if current.dataset is None and not self._request.consent:
+                raise NeedsConsent(CONSENT.format(name=self._entry.name))
+        manifest, destination = await self._whole(current, staged, plan)
+        if plan is None:
+            decision = await self._choose(current, manifest, destination)
             if decision.nothing:
                 return await self._unchanged(current, manifest)
-            plan = await self._plan(decision, current, manifest, destination)
+            changes = changes_of(current, manifest, decision)
+            if changes is not None and not self._request.consent:
+                refuse_unasked(changes, self._entry.name)
+            plan = await self._plan(decision, changes, current, manifest, staged, destination)
+        else:
+            self._listener.step(name="resumed", detail=f"release {plan.release.uri.rkey}")
         await self._send(plan, current, manifest, destination)
         resolved = await self._read_back(plan, manifest, current, destination)
-        await self._adopt(manifest)
+        await self._adopt(staged)
         return self._result(plan, resolved, destination)
+
+    async def compare(self) -> Changes | None:
+        """What `run` would change; None where it would follow no release, or write none."""
+        staged = await asyncio.to_thread(Manifest.load, self._folder)
+        current = await self._patience.harmless("reading what is published", self._current)
+        plan = self._planned(current, staged)
+        if plan is not None:
+            known = plan.about.get("changes")
+            return None if known is None else Changes.from_json(known)
+        manifest, destination = await self._whole(current, staged, None)
+        decision = await self._choose(current, manifest, destination)
+        return changes_of(current, manifest, decision)
 
     # --- check, decide ---------------------------------------------------------------------------
 
@@ -139,7 +163,7 @@ class Run:
             self._tools.resolver, self._prover, self._identity, self._entry.name
         )
 
-    async def _destination(self, manifest: Manifest) -> Destination:
+    async def _destination(self, manifest: Manifest, staged: Manifest) -> Destination:
         asked = self._entry.request
         spec = Spec.parse(asked["store"], asked["baseUrl"])
         destination = await self._patience.harmless(
@@ -147,7 +171,7 @@ class Run:
             lambda: self._tools.makers.make(spec, self._identity, self._entry.name, manifest),
         )
         limit = destination.max_shard_bytes
-        largest = max(manifest.shards, key=lambda shard: shard.size)
+        largest = max(staged.shards, key=lambda shard: shard.size)
         if limit is not None and largest.size > limit:
             raise TooLarge(
                 f"the shard {largest.name} has {largest.size} bytes; {destination.place_key} "
@@ -159,52 +183,51 @@ class Run:
         return destination
 
     def _planned(self, current: Current, manifest: Manifest) -> Plan | None:
-        """The plan of an earlier run, if it is for the same and can still be carried out."""
+        """The plan of an earlier run, if it is for the same and can still be carried out.
+
+        Args:
+            manifest: of what is staged.
+        """
         plan = self._tools.journal.plan(self._entry.id)
         if plan is None:
             return None
         possible = current.head.cid in (plan.base, plan.head.cid)
-        if plan.key == self._plan_key(manifest) and possible:
-            self._listener.step(name="resumed", detail=f"release {plan.release.uri.rkey}")
-            return plan
-        self._tools.journal.drop_plan(self._entry.id)
-        return None
+        return plan if plan.key == self._plan_key(manifest) and possible else None
 
     def _plan_key(self, manifest: Manifest) -> str:
         """What a plan is made from: the same data and the same words give the same plan."""
-        said = [manifest.digest(), dict(self._entry.request), dict(self._request.raw)]
+        # But for what was published when the caller came back: by then it may be the plan itself.
+        request = {key: one for key, one in self._entry.request.items() if key != "previous"}
+        said = [manifest.digest(), request, dict(self._request.raw)]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    async def _decide(
+    async def _whole(
+        self, current: Current, staged: Manifest, plan: Plan | None
+    ) -> tuple[Manifest, Destination]:
+        """What the release is to hold, and where: what is staged, after what it is appended to.
+
+        What landed already is not put together again: what is published by now has it all.
+        """
+        name = self._entry.name
+        landed = plan is not None and current.head.cid == plan.head.cid
+        if landed or not self._entry.request.get("append"):
+            return staged, await self._destination(staged, staged)
+        manifest = appended(current, staged, name)
+        destination = await self._destination(manifest, staged)
+        check_reachable(current, destination, name)
+        return manifest, destination
+
+    async def _choose(
         self, current: Current, manifest: Manifest, destination: Destination
     ) -> Decision:
-        if current.dataset is None and not self._request.consent:
-            raise NeedsConsent(CONSENT.format(name=self._entry.name))
-        asked = self._entry.request.get("version")
-        here = {entry.digest for part, entry in current.entries() if destination.has(part, entry)}
-        elsewhere = bool(self._entry.request["storeAsked"]) and any(
-            shard.digest not in here for shard in manifest.shards
-        )
-        decision = decide(current, manifest, self._request.card, asked=asked, elsewhere=elsewhere)
+        request = self._entry.request
+        if "previous" in request:
+            check_unmoved(current, request["previous"], self._entry.name)
         if current.trouble is not None:
             detail = f"what is published is not usable, and is replaced: {current.trouble[:2000]}"
             self._listener.step(name="warning", detail=detail)
-        while decision.version is not None and not await self._is_free(decision.version, manifest):
-            if asked is not None:
-                raise Conflict(
-                    f"version {asked} of {self._entry.name} exists already, with other content",
-                    next_step="releases never change: choose a newer version, or leave it out",
-                )
-            decision = replace(decision, version=following(decision.version, Step.MINOR))
-        return decision
-
-    async def _is_free(self, version: str, manifest: Manifest) -> bool:
-        """Whether no release or other schema is left under this version (of an earlier life)."""
-        name = self._entry.name
-        release = await self._sender.at(release_uri(self._did, name, version))
-        schema = await self._sender.at(schema_uri(self._did, name, version))
-        same = isinstance(schema.record, SchemaRecord) and schema.record.schema == manifest.schema
-        return release.cid is None and (schema.cid is None or same)
+        chooser = Chooser(self._sender, self._entry)
+        return await chooser.choose(current, manifest, self._request.card, destination)
 
     async def _unchanged(self, current: Current, manifest: Manifest) -> Published:
         """Nothing to write: say so, and keep the shards that were packed."""
@@ -233,8 +256,10 @@ class Run:
     async def _plan(
         self,
         decision: Decision,
+        changes: Changes | None,
         current: Current,
         manifest: Manifest,
+        staged: Manifest,
         destination: Destination,
     ) -> Plan:
         blobs: Mapping[Cid, BlobRef] = {}
@@ -252,14 +277,21 @@ class Run:
             request=self._request,
             base=destination.base,
             blobs=blobs,
+            kept=kept_entries(current) if self._entry.request.get("append") else {},
             known={content_of(part.record): part.ref for part in current.parts()},
             schema=await self._schema(decision, current, manifest),
             tid=lambda: next(tids),
             now=self._tools.clock.now(),
         )
-        about = {"newShards": len(new), "cardOnly": decision.version is None}
+        previous = None if current.resolved is None else current.resolved.release.ref.to_value()
+        about = {
+            "newShards": len(new),
+            "cardOnly": decision.version is None,
+            "changes": None if changes is None else changes.to_json(),
+            "previous": previous,
+        }
         # A hundred thousand shards are encoded for seconds: nobody else is to wait for that.
-        made = await asyncio.to_thread(composer.compose, decision, self._plan_key(manifest))
+        made = await asyncio.to_thread(composer.compose, decision, self._plan_key(staged))
         plan = replace(made, about=about)
         self._tools.journal.save_plan(self._entry.id, plan)
         self._listener.step(
@@ -354,6 +386,7 @@ class Run:
             uploaded=uploaded,
             warnings=() if destination.warning is None else (destination.warning,),
             card_changed=bool(plan.about["cardOnly"]),
+            changes=plan.about.get("changes"),
         )
 
 
@@ -366,6 +399,7 @@ def _published(
     uploaded: int,
     warnings: tuple[str, ...] = (),
     card_changed: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> Published:
     release = found.release.record
     return Published(
@@ -382,4 +416,5 @@ def _published(
         card_changed=card_changed,
         rev=None if found.head is None else str(found.head.rev),
         warnings=warnings,
+        changes=changes,
     )

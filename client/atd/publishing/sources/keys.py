@@ -20,9 +20,15 @@ def is_key(text: str) -> bool:
     return safe_key(text) == text
 
 
-def row_key(row: int) -> str:
+class RowKey(str):
+    """A key that is the number of a row and nothing else: data that is appended is numbered on."""
+
+    __slots__ = ()
+
+
+def row_key(row: int) -> RowKey:
     """The key of row ``row``, counted from 0: nine digits, so that keys sort as rows do."""
-    return f"{row:0{ROW_DIGITS}d}"
+    return RowKey(f"{row:0{ROW_DIGITS}d}")
 
 
 def path_key(path: PurePosixPath) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from atd.errors import BadSource, LocalError
 from atd.manifest import Manifest
 from atd.protocol.syntax import quote
+from atd.records import Layout
 from atd.schema.evolve import settle
 from atd.schema.fields import Schema
 
@@ -114,6 +115,7 @@ class Source:
         looked_at: the metadata of every image were looked at, and taken out if that was asked for.
         packed: the shards that this already is; there is nothing to pack then.
         skipped: what was left out because it cannot be published: one line each, with the file.
+        layout: how samples are to lie in shards; None: as is usual for ``schema``.
     """
 
     what: str
@@ -127,6 +129,7 @@ class Source:
     looked_at: bool = False
     packed: Packed | None = None
     skipped: tuple[str, ...] = ()
+    layout: Layout | None = None
 
     @property
     def count(self) -> int | None:

@@ -68,6 +68,7 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.UNFOLLOW: following.unfollow,
     api.LIST_FOLLOWING: following.list_following,
     api.BEGIN: publishing.begin,
+    api.COMPARE: publishing.compare,
     api.ABANDON: publishing.abandon,
     api.HOST_INIT: host.init,
     api.HOST_STATUS: host.get_status,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from atd.errors import InvalidSyntax, LexiconError
@@ -94,12 +93,7 @@ def _change(catalog: Catalog, change: Change) -> Json:
         commit=str(change.commit),
         seenAt=views.moment(change.seen_at),
         alarm=change.alarm,
-        differences=None
-        if differences is None
-        else [
-            {name: value for name, value in asdict(one).items() if value is not None}
-            for one in differences
-        ],
+        differences=None if differences is None else [one.to_json() for one in differences],
         compatible=compatible,
     )
 

@@ -18,6 +18,12 @@ async def begin(services: Services, given: dict[str, Any]) -> dict[str, Any]:
     return (await services.publishing.begin(Begin.from_json(given))).to_json()
 
 
+async def compare(services: Services, given: dict[str, Any]) -> dict[str, Any]:
+    """Answer ``network.atd.publishing.compare``."""
+    changes = await services.publishing.compare(given["id"])
+    return {} if changes is None else {"changes": changes.to_json()}
+
+
 async def commit(services: Services, given: dict[str, Any], events: Events) -> dict[str, Any]:
     """Answer ``network.atd.publishing.commit``."""
     published = await services.publishing.commit(given["id"], Commit.from_json(given), events)
