@@ -78,6 +78,7 @@ GET_HISTORY: Final = Endpoint("network.atd.catalog.getHistory", "query")
 LIST_LOG: Final = Endpoint("network.atd.catalog.listLog", "query")
 GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
 GET_RECIPE: Final = Endpoint("network.atd.catalog.getRecipe", "query")
+SEARCH_RECIPES: Final = Endpoint("network.atd.catalog.searchRecipes", "query")
 LOCATE_REPO: Final = Endpoint("network.atd.catalog.locateRepo", "query")
 GET_PROOF: Final = Endpoint("network.atd.catalog.getProof", "query", CAR)
 VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
@@ -135,6 +136,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         LIST_LOG,
         GET_RELEASE,
         GET_RECIPE,
+        SEARCH_RECIPES,
         LOCATE_REPO,
         GET_PROOF,
         VERIFY,

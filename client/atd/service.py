@@ -247,6 +247,18 @@ def searching(
     return found if cursor is None else {**found, "cursor": cursor}
 
 
+def recipes(
+    text: str = "", *, limit: int = 25, connection: Connection | None = None
+) -> Mapping[str, Any]:
+    """The published recipes that the daemon knows and that have every word of ``text``.
+
+    Returns:
+        ``recipes``, best first, each with ``uri, did, name, size`` …, and ``more``.
+    """
+    params: dict[str, Param] = {"q": text, "limit": min(limit, 100)}
+    return (connection or Connection()).call(api.SEARCH_RECIPES, params)
+
+
 def _several(value: str | Sequence[str]) -> list[str] | None:
     return [value] if isinstance(value, str) else list(value) or None
 

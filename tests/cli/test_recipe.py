@@ -86,6 +86,12 @@ def test_a_recipe_is_published_and_a_stranger_prepares_it(
     shown = reader.run("recipe", "show", ref, "--json").done().json
     assert shown["hosts"] == [server.place]
 
+    found = reader.run("search", "letters", "--json").done().json["recipes"]
+    assert [one["uri"] for one in found] == [said["uri"]]
+    assert "@alice.test/org.example.letters" in reader.run("search", "letters").done().out
+    listed = reader.run("recipes", "example", "letters", "--json").done().json
+    assert [one["name"] for one in listed["published"]] == ["org.example.letters"]
+
     changed = letters(server, "org.example.letters", title="Letters, again")
     file.write_text(changed, "utf-8")
     town.alice.run("recipe", "publish", str(file)).done()

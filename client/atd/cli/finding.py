@@ -20,6 +20,7 @@ from atd.refs import parse_name
 _SIZE: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,3}))?\s?([KMGTP]?)B?", re.IGNORECASE)
 _FACETS: Final = ("licenses", "tags", "tasks", "modalities", "publishers")
 _SHOWN_VALUES: Final = 8
+_NO_PROPERTIES: Final = frozenset({"sort", "facets"})
 
 _Words = Annotated[
     list[str] | None, typer.Argument(metavar="WORD", help="Words, and search terms (tag:vision).")
@@ -112,12 +113,22 @@ def search(
         "sort": sort,
         "facets": facets or None,
     }
-    answer = service.searching(" ".join(words or ()), filters, limit=limit, at=at)
+    text = " ".join(words or ())
+    answer = service.searching(text, filters, limit=limit, at=at)
+    # Recipes have none of the properties that filters and search terms are about.
+    if words and at is None and not any(filters[name] for name in filters.keys() - _NO_PROPERTIES):
+        answer = {**answer, "recipes": service.recipes(text, limit=limit)["recipes"]}
     if json:
         output.emit(answer)
         return
     found = [service.DatasetInfo.from_json(value) for value in answer["datasets"]]
-    table(found, empty="nothing found; the daemon knows what you listed or follow: atd ls @HANDLE")
+    others = answer.get("recipes", [])
+    if found or not others:
+        nothing = "nothing found; the daemon knows what you listed or follow: atd ls @HANDLE"
+        table(found, empty=nothing)
+    if others:
+        output.say("\nrecipes, to be prepared with: atd prepare REF" if found else "recipes:")
+        recipe_table(others)
     if "facets" in answer:
         _facets(answer["facets"])
     if at is not None and found:
@@ -164,6 +175,21 @@ def table(found: Sequence[service.DatasetInfo], *, empty: str) -> None:
         for info in found
     ]
     output.table(rows, ("dataset", "version", "samples", "size", "licence", "proof", "title"))
+
+
+def recipe_table(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print published recipes, a line each."""
+    rows = [
+        (
+            f"@{one['handle']}/{one['name']}" if "handle" in one else f"{one['did']}/{one['name']}",
+            output.human_bytes(one["size"]),
+            one.get("license", "-"),
+            one["proof"]["state"],
+            one.get("title", ""),
+        )
+        for one in found
+    ]
+    output.table(rows, ("recipe", "downloads", "licence", "proof", "title"))
 
 
 def parse_size(text: str) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from atd import service
 from atd.cli import output
+from atd.cli.finding import recipe_table
 from atd.cli.options import JsonOption, YesOption
 from atd.cli.preparing import agree, bars
 from atd.cli.words import examples
-from atd.errors import DigestMismatch, InvalidSyntax, Unreachable
+from atd.errors import DaemonError, DigestMismatch, InvalidSyntax, Unreachable
 from atd.recipes import agreements, catalogue, planning, prepare, scaffold
 from atd.recipes.engine import Finding, Options
 from atd.settings import Settings
@@ -128,16 +130,33 @@ def recipes(
 ) -> None:
     """List the recipes on this machine.
 
-    With words, those that have all of them in their name or title.
+    With words, those that have all of them in their name or title; and the published ones that the
+    daemon knows.
     """
-    found = catalogue.search(words or [], Settings.load())
+    settings = Settings.load()
+    found = catalogue.search(words or [], settings)
+    others = _published(words, settings) if words else []
     if json:
         rows = [{"name": one.name, "title": one.title, "path": one.path} for one in found]
-        output.emit({"recipes": rows})
-    elif found:
+        output.emit({"recipes": rows, "published": others})
+        return
+    if found:
         output.table([(one.name, one.title) for one in found], ("name", "title"))
-    else:
+    if others:
+        recipe_table(others)
+    if not found and not others:
         output.note("no recipe has these words; see all with: atd recipes")
+
+
+def _published(words: list[str], settings: Settings) -> list[Any]:
+    """What the daemon finds; nothing where there never was one, which is no reason to start it."""
+    if not settings.lock_file.exists():
+        return []
+    try:
+        return list(service.recipes(" ".join(words))["recipes"])
+    except DaemonError as error:
+        output.note(f"published recipes were not searched: {output.clean(error.message)}")
+        return []
 
 
 def new(

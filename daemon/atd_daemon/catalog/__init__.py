@@ -3,8 +3,8 @@
 `Catalog` is the room's face. Behind it: `database` opens the file and runs transactions, `schema`
 says what is in it, `migrations` brings an older file up to date, `place` refuses places where
 SQLite cannot keep its word, `writer` is the only way in, `queries` and `search` are the ways out,
-`history` remembers what changed, `holdings` what is known of the store's files, `kept` what was
-pulled on purpose, `model` has the values that come out.
+`recipes` lists and finds recipes, `history` remembers what changed, `holdings` what is known of the
+store's files, `kept` what was pulled on purpose, `model` has the values that come out.
 
 Rules. Nothing enters but what `atd.protocol.proof` has made, together with the value that
 `atd.records` parsed from it. What cannot be proved or read is kept as a problem, visible with its
@@ -23,6 +23,7 @@ from atd_daemon.catalog.model import (
     NamedDataset,
     Problem,
     Publisher,
+    RecipeEntry,
     ReleaseEntry,
     SearchPage,
     StoredRecord,
@@ -38,6 +39,7 @@ __all__ = [
     "NamedDataset",
     "Problem",
     "Publisher",
+    "RecipeEntry",
     "ReleaseEntry",
     "SearchPage",
     "StoredRecord",

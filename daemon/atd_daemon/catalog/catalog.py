@@ -19,7 +19,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Did, Handle, Tid
 from atd.records import Record, StrongRef, version_order
-from atd_daemon.catalog import history, listing, queries, search, writer
+from atd_daemon.catalog import history, listing, queries, recipes, search, writer
 from atd_daemon.catalog.database import Database
 from atd_daemon.catalog.following import Following
 from atd_daemon.catalog.holdings import Holdings
@@ -33,6 +33,7 @@ from atd_daemon.catalog.model import (
     NamedDataset,
     Problem,
     Publisher,
+    RecipeEntry,
     ReleaseEntry,
     SearchPage,
     StoredRecord,
@@ -220,6 +221,15 @@ class Catalog:
         """
         with self._database.read() as db:
             return queries.datasets(db, did, limit, after)
+
+    def recipes(self, text: str = "", *, limit: int = 25) -> tuple[list[RecipeEntry], bool]:
+        """The recipes with every word of ``text``, best first, and whether there are more.
+
+        Args:
+            limit: how many at most, up to 100.
+        """
+        with self._database.read() as db:
+            return recipes.search(db, text, limit)
 
     def named(self, name: str, limit: int) -> list[NamedDataset]:
         """The data sets of this name, whoever publishes them.

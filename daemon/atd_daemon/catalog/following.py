@@ -35,6 +35,7 @@ _ROW: Final = (
 _FORGOTTEN: Final = (
     "datasets",
     "releases",
+    "recipes",
     "records",
     "absences",
     "problems",
@@ -273,9 +274,10 @@ class Following:
             db.execute("UPDATE following SET state = ? WHERE did = ?", (state, did))
 
     def left(self, did: Did, state: str, status: str, error: AtdError, *, now: float) -> None:
-        """An account is not active: its data sets are listed no more; proofs and history stay."""
+        """An account is not active: nothing of it is listed any more; proofs and history stay."""
         with self._database.write() as db:
-            db.execute("DELETE FROM datasets WHERE did = ?", (did,))
+            for table in ("datasets", "recipes"):
+                db.execute(f"DELETE FROM {table} WHERE did = ?", (did,))  # noqa: S608 - our names
             db.execute(
                 "UPDATE following SET state = ?, status = ?, checked_at = ? WHERE did = ?",
                 (state, status, now, did),

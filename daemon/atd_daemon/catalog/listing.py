@@ -1,7 +1,8 @@
 """What lists and searches look at: rows made of records, and made again when they are out of date.
 
-What belongs here: the tables ``datasets``, ``releases`` and ``schemas``, all of which follow from
-``records``. `writer` calls these functions in the transaction of the change itself.
+What belongs here: the tables ``datasets``, ``releases`` and ``schemas``, and (in `recipes`) that of
+recipes, all of which follow from ``records``. `writer` calls these functions in the transaction of
+the change itself.
 
 A data set is listed with what its card says, and, once head, release and schema are all known, in
 whatever order they arrived, with how large it is and what its samples are made of. The card pins
@@ -23,8 +24,9 @@ from typing import Any, Final
 from atd.names import DATASET, RELEASE, SCHEMA
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri
-from atd.records import Dataset, Record, Release, SchemaRecord, parse_block
+from atd.records import Dataset, RecipeRecord, Record, Release, SchemaRecord, parse_block
 from atd.records.references import moment_value
+from atd_daemon.catalog import recipes
 from atd_daemon.catalog.marks import card_marks, schema_facts
 
 DERIVED: Final = 2
@@ -46,6 +48,8 @@ def store(db: sqlite3.Connection, place: AtUri, content: Cid, parsed: Record) ->
     elif isinstance(parsed, Release):
         _store_release(db, uri, cid, place.did, parsed)
         _complete(db, "SELECT id FROM datasets WHERE latest_uri = ? AND latest_cid = ?", uri, cid)
+    elif isinstance(parsed, RecipeRecord):
+        recipes.store(db, uri, cid, place.did, parsed)
     elif isinstance(parsed, SchemaRecord):
         _store_schema(db, uri, cid, parsed)
         _complete(
@@ -59,7 +63,7 @@ def store(db: sqlite3.Connection, place: AtUri, content: Cid, parsed: Record) ->
 
 def drop(db: sqlite3.Connection, uri: str) -> bool:
     """Remove a record and what was made of it. Whether it was there."""
-    for table in ("datasets", "releases", "schemas"):
+    for table in ("datasets", "releases", "schemas", "recipes"):
         db.execute(f"DELETE FROM {table} WHERE uri = ?", (uri,))  # noqa: S608
     return db.execute("DELETE FROM records WHERE uri = ?", (uri,)).rowcount > 0
 

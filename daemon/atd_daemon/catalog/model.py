@@ -80,6 +80,25 @@ class DatasetEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RecipeEntry:
+    """A recipe that stands by itself, as lists show it; ``size`` is what it says of downloads."""
+
+    uri: AtUri
+    cid: Cid
+    did: Did
+    handle: Handle | None
+    name: str
+    title: str | None
+    description: str | None
+    license: str | None
+    size: int
+    updated_at: str
+    rev: Tid
+    commit: Cid
+    verified_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchPage:
     """Some of what was found, best first; ``cursor`` asks for the next page, None: that was all.
 

@@ -316,6 +316,48 @@ CREATE TABLE kept (
 );
 """
 
+# Recipes of publishers. Whoever was read whole before is to be read once more: their recipes were
+# not looked at then.
+_RECIPES: Final = """
+CREATE TABLE recipes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uri TEXT NOT NULL UNIQUE REFERENCES records (uri),
+    did TEXT NOT NULL,
+    cid TEXT NOT NULL,
+    name TEXT NOT NULL,
+    title TEXT,
+    description TEXT,
+    license TEXT,
+    publisher TEXT,           -- the proved handle, for searching
+    size INTEGER NOT NULL,    -- what it says of its downloads, in bytes
+    updated TEXT NOT NULL
+);
+CREATE INDEX recipes_by_did ON recipes (did, name);
+
+CREATE VIRTUAL TABLE recipe_search USING fts5 (
+    name, title, description, license, publisher,
+    content = 'recipes', content_rowid = 'id', columnsize = 0,
+    tokenize = 'unicode61 remove_diacritics 2', prefix = '3 4'
+);
+CREATE TRIGGER recipes_added AFTER INSERT ON recipes BEGIN
+    INSERT INTO recipe_search (rowid, name, title, description, license, publisher)
+    VALUES (new.id, new.name, new.title, new.description, new.license, new.publisher);
+END;
+CREATE TRIGGER recipes_removed AFTER DELETE ON recipes BEGIN
+    INSERT INTO recipe_search (recipe_search, rowid, name, title, description, license, publisher)
+    VALUES ('delete', old.id, old.name, old.title, old.description, old.license, old.publisher);
+END;
+CREATE TRIGGER recipes_changed AFTER UPDATE ON recipes BEGIN
+    INSERT INTO recipe_search (recipe_search, rowid, name, title, description, license, publisher)
+    VALUES ('delete', old.id, old.name, old.title, old.description, old.license, old.publisher);
+    INSERT INTO recipe_search (rowid, name, title, description, license, publisher)
+    VALUES (new.id, new.name, new.title, new.description, new.license, new.publisher);
+END;
+
+UPDATE publishers SET complete_rev = NULL, complete_commit = NULL, complete_at = NULL;
+UPDATE following SET state = 'desynchronized' WHERE state = 'synchronized';
+"""
+
 STEPS: Final[tuple[tuple[str, str], ...]] = (
     ("first", _FIRST),
     ("history", _HISTORY),
@@ -323,5 +365,6 @@ STEPS: Final[tuple[tuple[str, str], ...]] = (
     ("holdings", _HOLDINGS),
     ("search", _SEARCH),
     ("kept", _KEPT),
+    ("recipes", _RECIPES),
 )
 VERSION: Final = len(STEPS)

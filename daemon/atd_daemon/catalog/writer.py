@@ -156,7 +156,7 @@ def unreadable(
 
 
 def problem(db: sqlite3.Connection, flaw: Flaw, now: float) -> None:
-    """Take note that a record cannot be proved or read; a data set is no longer listed.
+    """Take note that a record cannot be proved or read; it is no longer listed.
 
     What was proved of it earlier stays, for those who ask for exactly that.
     """
@@ -169,7 +169,8 @@ def problem(db: sqlite3.Connection, flaw: Flaw, now: float) -> None:
         " reason = excluded.reason, message = excluded.message, last_seen = excluded.last_seen",
         (uri, flaw.uri.did, flaw.reason, flaw.message, now, now),
     )
-    db.execute("DELETE FROM datasets WHERE uri = ?", (uri,))
+    for table in ("datasets", "recipes"):
+        db.execute(f"DELETE FROM {table} WHERE uri = ?", (uri,))  # noqa: S608
 
 
 def publisher(db: sqlite3.Connection, identity: Identity, now: float) -> None:
@@ -353,7 +354,8 @@ def _set_handle(
     db.execute(
         "UPDATE publishers SET handle = ?, handle_at = ? WHERE did = ?", (handle, handle_at, did)
     )
-    db.execute(
-        "UPDATE datasets SET publisher = ? WHERE did = ? AND publisher IS NOT ?",
-        (handle, did, handle),
-    )
+    for table in ("datasets", "recipes"):
+        db.execute(
+            f"UPDATE {table} SET publisher = ? WHERE did = ? AND publisher IS NOT ?",  # noqa: S608
+            (handle, did, handle),
+        )

@@ -17,7 +17,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did, Handle, spell_datetime
 from atd.records import Dataset, Record, Release, SchemaRecord, ShardEntry
 from atd.schema.export import to_python
-from atd_daemon.catalog import DatasetEntry, Problem, Publisher, ReleaseEntry
+from atd_daemon.catalog import DatasetEntry, Problem, Publisher, RecipeEntry, ReleaseEntry
 from atd_daemon.network.account import Account
 from atd_daemon.store import Source
 from atd_daemon.sync.found import Found, FoundSplit, ResolvedDataset
@@ -46,7 +46,9 @@ def account(known: Account) -> Json:
 # ---- how something is proved
 
 
-def proof_of(found: Found[Record] | DatasetEntry | ReleaseEntry, handle: Handle | None) -> Json:
+def proof_of(
+    found: Found[Record] | DatasetEntry | ReleaseEntry | RecipeEntry, handle: Handle | None
+) -> Json:
     """``network.atd.catalog.defs#proof`` of a record that was proved."""
     previous = isinstance(found, Found) and found.previous_key
     reason = "signed by a previous key of the publisher, as allowed" if previous else None
@@ -213,6 +215,23 @@ def loader_split(found: FoundSplit) -> Json:
 def label(source: Source) -> str:
     """Where a shard can be had, in one line."""
     return source.label
+
+
+def recipe_entry(entry: RecipeEntry) -> Json:
+    """``network.atd.catalog.searchRecipes#recipe``."""
+    return present(
+        uri=str(entry.uri),
+        cid=str(entry.cid),
+        did=str(entry.did),
+        handle=entry.handle and str(entry.handle),
+        name=entry.name,
+        title=entry.title,
+        description=entry.description,
+        license=entry.license,
+        size=entry.size,
+        updatedAt=entry.updated_at,
+        proof=proof_of(entry, entry.handle),
+    )
 
 
 def record_json(found: Found[Record]) -> Json:

@@ -53,6 +53,7 @@ ANSWERS: Final[Mapping[api.Endpoint, Answer]] = {
     api.GET_DATASET: catalog.get_dataset,
     api.GET_RELEASE: catalog.get_release,
     api.GET_RECIPE: recipes.get_recipe,
+    api.SEARCH_RECIPES: recipes.search_recipes,
     api.LOCATE_REPO: recipes.locate_repo,
     api.LOCATE_SHARD: store.locate_shard,
     api.LIST_CACHE: cache.list_cache,

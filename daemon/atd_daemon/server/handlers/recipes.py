@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from atd.refs import parse_authority
@@ -27,6 +28,14 @@ async def get_recipe(services: Services, given: Json) -> Json:
         release=found.release and str(found.release),
         value=views.record_json(found.recipe),
     )
+
+
+async def search_recipes(services: Services, given: Json) -> Json:
+    """Answer ``network.atd.catalog.searchRecipes``."""
+    found, more = await asyncio.to_thread(
+        services.catalog.recipes, given["q"], limit=given["limit"]
+    )
+    return {"recipes": [views.recipe_entry(entry) for entry in found], "more": more}
 
 
 async def locate_repo(services: Services, given: Json) -> Json:
