@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
+import tarfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +198,10 @@ async def test_a_field_that_is_new_is_optional(daemon: Client) -> None:
 @pytest.mark.parametrize(
     ("new", "words"),
     [
-        ([{"n": 1}], "- field x"),
-        ([{"n": "one", "x": "a"}], "~ field n"),
-        ([{"n": 1, "x": None}, {"n": 1, "x": "a"}], "field x nullable"),
+        ([{"n": 1}], "do not fit one schema: - field x"),
+        ([{"n": "one", "x": "a"}], "field n"),
+        ([{"n": 1, "x": None}, {"n": 1, "x": "a"}], "field x"),
+        ([{"n": 0.5, "x": "a"}], "field n"),
     ],
 )
 async def test_what_old_samples_cannot_satisfy_is_refused(
@@ -256,6 +261,83 @@ async def test_of_two_at_once_one_wins_and_the_other_succeeds_when_run_again(
     assert last.samples == 130
     assert keys(alice, "release") == ["things:1.0.0", "things:1.1.0", "things:1.2.0"]
     assert len({sample.n for sample in await loaded(daemon)}) == 130
+
+
+def archives(folder: Path, start: int, end: int, kinds: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """A WebDataset archive: a text and the name of a class for each sample."""
+    path = folder / f"train-{start:06}.tar"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as file:
+        for number in range(start, end):
+            for suffix, text in (("cls", kinds[number % len(kinds)]), ("txt", f"text {number}")):
+                info = tarfile.TarInfo(f"{number:06}.{suffix}")
+                info.size = len(text)
+                file.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+async def test_archives_are_appended_as_they_are(
+    world: World, daemon: Client, alice: Account, tmp_path: Path
+) -> None:
+    await publish(daemon, archives(tmp_path / "a", 0, 10))
+    new = archives(tmp_path / "b", 10, 15, ("dog", "eel"))
+    second = await append(daemon, new)
+    assert (second.version, second.samples) == ("1.1.0", 15)
+    assert uploads(world)[-1].digest == hashlib.sha256(new.read_bytes()).digest()
+    assert second.changes is not None
+    assert [one.line for one in second.changes.schema] == ["+ field cls class: eel"]
+    found = {sample.txt: sample.cls.name for sample in await loaded(daemon)}
+    assert (found["text 0"], found["text 11"], found["text 10"]) == ("cat", "eel", "dog")
+
+    with pytest.raises(BadSource, match=r"there already: .*train-000014.tar \(1 of its samples"):
+        await append(daemon, archives(tmp_path / "c", 14, 20))
+    with pytest.raises(BadSource, match="nothing is left to append"):
+        await append(daemon, archives(tmp_path / "c", 14, 20), skip_bad=True)
+    with pytest.raises(SchemaMismatch, match="do not fit one schema"):
+        await append(daemon, named(3))
+    ours = await append(daemon, [("x1", {"cls": "dog", "txt": "written by us"})])
+    assert ours.samples == 16, "new samples go into shards as the old ones lie there"
+    assert ours.changes is not None
+    assert ours.changes.schema == ()
+    with pytest.raises(SchemaMismatch, match="cls"):
+        await append(daemon, [("x2", {"cls": "fox", "txt": "of no class that is known"})])
+
+
+async def test_a_folder_of_packed_shards_is_appended(daemon: Client, tmp_path: Path) -> None:
+    await publish(daemon, named(20))
+    await asyncio.to_thread(lambda: atd.pack(named(5, 20), tmp_path / "packed"))
+    assert (await append(daemon, tmp_path / "packed")).samples == 25
+    with pytest.raises(BadSource, match="there already"):
+        await append(daemon, tmp_path / "packed")
+    await asyncio.to_thread(lambda: atd.pack([("y", {"other": 1})], tmp_path / "others"))
+    with pytest.raises(SchemaMismatch, match="field n"):
+        await append(daemon, tmp_path / "others")
+
+
+async def test_an_optional_field_may_be_missing_in_what_is_new(daemon: Client) -> None:
+    await publish(daemon, [{"n": 1, "x": "a"}, {"n": 2}])
+    second = await append(daemon, [{"n": 3}])
+    assert second.changes is not None
+    assert second.changes.schema == ()
+    assert [sample.n for sample in await loaded(daemon)][-1:] == [3]
+
+
+@dataclass
+class Thing:
+    n: int
+
+
+@dataclass
+class Grown:
+    n: int
+    more: str
+
+
+async def test_a_class_of_the_publishers_must_hold_the_old_samples(daemon: Client) -> None:
+    await publish(daemon, [Thing(1)], schema=Thing)
+    assert (await append(daemon, [Thing(2)], schema=Thing)).samples == 2
+    with pytest.raises(SchemaMismatch, match=r"\+ field more: string"):
+        await append(daemon, [Grown(3, "x")], schema=Grown)
 
 
 async def test_a_dry_run_says_what_would_be_there(world: World, daemon: Client) -> None:

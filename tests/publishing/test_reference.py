@@ -131,3 +131,34 @@ async def test_shards_are_cut_to_what_the_pds_says_that_it_takes(
         with pytest.raises(TooLarge, match="takes 50000") as caught:
             await publish(alice, pack_to, "large")
         assert "--store" in caught.value.next_step
+
+
+async def test_what_a_new_version_costs_at_a_real_pds(reference: Network, daemon: Open) -> None:
+    """Unchanged: no byte and no write. One sample: one shard. Appended: what is new alone."""
+    async with daemon(reference, "dave.pds2.test") as dave:
+        data = [(f"s{at}", {"noise": one}) for at, one in enumerate(numbers(600)["noise"])]
+        first = await publish(dave, data, "costs")
+        rev = (await rev_of(dave, "costs"), first.rev)
+        again = await publish(dave, data, "costs")
+        assert (again.unchanged, again.uploaded) == (True, 0)
+        assert (await rev_of(dave, "costs"), again.rev) == rev
+        data[77] = ("s77", {"noise": data[78][1]["noise"]})
+        second = await publish(dave, data, "costs")
+        assert (second.new_shards, second.shards) == (1, first.shards)
+        assert second.uploaded < 70_000 < first.uploaded
+        added = [(f"t{at}", value) for at, (_, value) in enumerate(data[:20])]
+        begun = await dave.publishing.begin(Begin(name="costs", append=True))
+        assert begun.id
+        assert begun.staging
+        pack(open_source(added), begun.staging, begun.cuts)
+        third = await dave.publishing.commit(begun.id, Commit(consent=True), Heard())
+        assert (third.new_shards, third.samples) == (1, 620)
+        assert third.uploaded == third.size - second.size
+        await dave.publishing.unpublish("costs", Heard(), consent=True)
+
+
+async def rev_of(services: Services, name: str) -> str:
+    """The revision of the whole repository, as its PDS says now."""
+    found = await services.resolver.dataset(f"@dave.pds2.test/{name}", refresh=True)
+    assert found.head is not None
+    return str(found.head.rev)

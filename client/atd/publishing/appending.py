@@ -3,10 +3,10 @@
 Belongs here: making of a `Source` one whose shards can stand after those of the latest release.
 
 Rules. Old shards are not packed again, so old samples must fit the schema that new ones have: a
-field that is new is optional, classes of a label are added at the end, and what else differs is
-refused. Rows without a name of their own are numbered on after the last number in their split. A
-key that is in its split already is refused with all others of its kind, or left out where
-duplicates are to be left out.
+field that is new is optional, classes of a label are added at the end, and all else stays as it is:
+a new sample that does not fit it is refused. Rows without a name of their own are numbered on after
+the last number in their split. A key that is in its split already is refused with all others of its
+kind, or left out where duplicates are to be left out.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Addition:
             SchemaMismatch: as `of`.
         """
         schema = _fitted(source, previous)
-        return replace(source, schema=schema, layout=_extended(previous.layout, schema))
+        layout = _extended(previous.layout, schema)
+        return replace(source, schema=schema, layout=layout, inferred=False)
 
     def left_out(self) -> tuple[str, ...]:
         """What was left out, in words, once all is packed.
@@ -113,10 +114,7 @@ def _fitted(source: Source, previous: Previous) -> Schema:
     old, schema = previous.schema, source.schema
     own = source.packed is None or source.packed.refitted is not None
     if source.inferred or not own:
-        schema = settle(schema, old)
-        schema = Schema(
-            tuple(one if one.name in old else replace(one, optional=True) for one in schema)
-        )
+        schema = Schema(tuple(_held(one, old) for one in settle(schema, old)))
     if fits(old, schema) and (own or _reads(source.schema, schema)):
         return schema
     lines = "; ".join(one.line for one in schema_differences(old, schema))
@@ -125,6 +123,14 @@ def _fitted(source: Source, previous: Previous) -> Schema:
         f"do not fit one schema: {lines}",
         next_step=f"bring the new data into the published schema, or {_ALL_OF_IT}",
     )
+
+
+def _held(field: Field, old: Schema) -> Field:
+    """``field`` as old samples can have it, else as it was: packing finds what does not fit."""
+    if field.name not in old:
+        return replace(field, optional=True)
+    before = old[field.name]
+    return field if fits(Schema((before,)), Schema((field,))) else before
 
 
 def _reads(written: Schema, schema: Schema) -> bool:

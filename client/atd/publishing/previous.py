@@ -7,6 +7,7 @@ shard that was opened before, else from the shard itself, which is fetched and v
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,15 +161,22 @@ class Previous:
         manifest: Manifest,
         folder: Path,
     ) -> KeyCounts:
-        old = [self._open(shard) for shard in gone]
-        places = {key: (file, i) for file in old for i, key in enumerate(file.index.keys)}
+        left = {key: mark for shard in gone for key, mark in _marks(self._open(shard))}
         added = changed = 0
         for shard in come:
             file = ShardFile(folder / shard.name, manifest.schema, manifest.layout)
-            for i, key in enumerate(file.index.keys):
-                place = places.pop(key, None)
-                if place is None:
-                    added += 1
-                else:
-                    changed += place[0].members(place[1]) != file.members(i)
-        return KeyCounts(added, len(places), changed)
+            for key, mark in _marks(file):
+                before = left.pop(key, None)
+                added += before is None
+                changed += before not in (None, mark)
+        return KeyCounts(added, len(left), changed)
+
+
+def _marks(file: ShardFile) -> Iterator[tuple[str, bytes]]:
+    """Each key of a shard, with a digest of what it holds."""
+    for i, key in enumerate(file.index.keys):
+        mark = hashlib.blake2b(digest_size=16)
+        for suffix, data in sorted(file.members(i).items()):
+            mark.update(f"{suffix} {len(data)}\n".encode())
+            mark.update(data)
+        yield key, mark.digest()
