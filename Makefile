@@ -5,6 +5,7 @@ VENV   := .venv
 TORCH  := .venv-torch
 FUZZ   := .venv-fuzz
 HEAVY  := .venv-heavy
+ENGINES := .venv-engines
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
@@ -60,6 +61,16 @@ $(TORCH)/.ready: pyproject.toml
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -e . --group torch-test
 	@touch $@
 
+.PHONY: test-engines
+test-engines: $(ENGINES)/.ready ## packing on real clusters of Dask and Ray, and Ray Data (own environment)
+	$(ENGINES)/bin/python -m pytest --confcutdir=tests/engines tests/engines
+
+$(ENGINES)/.ready: pyproject.toml
+	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dask,ray]' --group engines-test
+	@touch $@
+
 # How many random histories a follower goes through, and the seed of the first.
 SEEDS ?= 200
 FIRST ?= 0
@@ -97,4 +108,4 @@ bench-loader: $(VENV)/.dev ## how fast samples are read, beside the peers in env
 
 .PHONY: clean
 clean: ## remove what make installed and what tests left
-	rm -rf $(VENV) $(HEAVY) $(TORCH) $(FUZZ) .fuzz tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY) $(TORCH) $(FUZZ) $(ENGINES) .fuzz tests/reference/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

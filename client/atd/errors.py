@@ -15,7 +15,8 @@
     │   ├── Conflict                 19   what is published changed, or the version exists
     │   ├── BadSettings              20   a setting has a value that cannot be used
     │   ├── AmbiguousName            21   a name alone, which several publishers use
-    │   └── RecipeError              22   a recipe cannot be read, or needs what is not there
+    │   ├── RecipeError              22   a recipe cannot be read, or needs what is not there
+    │   └── EngineFault              23   an engine is not there, or its workers fail at a task
     ├── RemoteError                  30   what someone published is wrong: never retried
     │   ├── ProofError               31   a record, tree, commit or signature does not prove
     │   │   ├── PreviousKey          32   signed by an earlier key of this DID
@@ -177,6 +178,13 @@ class RecipeError(LocalError):
 
     exit_code = 22
     advice = "see how recipes are written in docs/recipes.md"
+
+
+class EngineFault(LocalError):
+    """An engine is not there or cannot be started, or its workers failed at a task each time."""
+
+    exit_code = 23
+    advice = "run the same command again: what is done already is not done twice"
 
 
 class RemoteError(AtdError):

@@ -40,3 +40,15 @@ LockOption = Annotated[
 CachedOption = Annotated[
     bool, typer.Option("--cached", help="Answer from the index where it is fresh (5 minutes).")
 ]
+
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[=ADDRESS]",
+        help="Who does the work: local (processes; so if absent), dask, ray.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=4096, metavar="N", help="How many at a time; 1 starts no process."),
+]

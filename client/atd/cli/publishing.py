@@ -21,7 +21,7 @@ from atd.cli.cardwords import (
     text_of,
 )
 from atd.cli.changes import print_changes, print_way_back
-from atd.cli.options import JsonOption, YesOption
+from atd.cli.options import EngineOption, JsonOption, WorkersOption, YesOption
 from atd.cli.own_code import OWN_CODE, own
 from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
@@ -146,6 +146,8 @@ def publish(
     order: OrderOption = None,
     strip_metadata: StripOption = False,
     skip_bad: SkipBadOption = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     yes: YesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be published; write nothing.")
@@ -203,6 +205,8 @@ def publish(
         release = publishing.publish(
             source,
             notes=notes,
+            engine=engine,
+            workers=workers,
             confirm=agreed,
             on_progress=show,
             **same,
@@ -229,6 +233,8 @@ def pack(
     order: Annotated[Order, _order] = Order.HASH,
     strip_metadata: StripOption = False,
     skip_bad: SkipBadOption = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write shards to a folder, without publishing.
@@ -240,7 +246,7 @@ def pack(
     with progress_line(quiet=json) as show:
 
         def told(event: Mapping[str, Any]) -> None:
-            if "step" in event:
+            if event.get("step", {}).get("name") == publishing.LEFT_OUT:
                 skipped.append(event["step"]["detail"])
             show(event)
 
@@ -254,6 +260,8 @@ def pack(
             order=order.value,
             strip_metadata=strip_metadata,
             skip_bad=skip_bad,
+            engine=engine,
+            workers=workers,
             on_progress=told,
         )
     if json:

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from atd.comparing import Amount, Changes, KeyCounts
     from atd.publishing.client import PublishedRelease, plan, publish
     from atd.publishing.diffing import SchemaDiff, schema_diff
-    from atd.publishing.packing import pack, pack_folder
+    from atd.publishing.packing import LEFT_OUT, pack, pack_folder
     from atd.publishing.planning import Plan
     from atd.publishing.sources.opening import open_source
     from atd.publishing.sources.source import Source
     from atd.publishing.writing import Writer, writer
 
 __all__ = [
+    "LEFT_OUT",
     "Amount",
     "Changes",
     "KeyCounts",
@@ -46,6 +47,7 @@ _WHERE: Final = {
     "Amount": "atd.comparing",
     "Changes": "atd.comparing",
     "KeyCounts": "atd.comparing",
+    "LEFT_OUT": "atd.publishing.packing",
     "Plan": "atd.publishing.planning",
     "PublishedRelease": "atd.publishing.client",
     "SchemaDiff": "atd.publishing.diffing",

@@ -21,12 +21,13 @@ from typing import Any, Final
 from atd import api
 from atd.comparing import Changes
 from atd.connection import Connection
+from atd.engines.choosing import check_engine
 from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
 from atd.names import check_name
 from atd.publishing.appending import Addition
 from atd.publishing.cards import Settled, Words
 from atd.publishing.changing import compare, expected
-from atd.publishing.packing import pack, telling
+from atd.publishing.packing import noting, pack, telling
 from atd.publishing.planning import Plan, estimate, step_between
 from atd.publishing.previous import Previous
 from atd.publishing.sources.opening import open_source
@@ -130,6 +131,8 @@ def publish(
     strip_metadata: bool = False,
     skip_bad: bool = False,
     card_files: bool = True,
+    engine: str | None = None,
+    workers: int | None = None,
     yes: bool = True,
     confirm: Confirm | None = None,
     on_progress: OnProgress | None = None,
@@ -168,6 +171,9 @@ def publish(
         skip_bad: leave out files that cannot be published; ``warnings`` of the answer name each.
             When appending, also samples that are there already.
         card_files: take what is left out of README.md, CITATION.cff and LICENSE beside the data.
+        engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an
+            address: ``"dask=tcp://host:8786"``.
+        workers: how many parts are packed at a time; as many as there are processors if None.
         yes: agree to a first publication of this name, and to a release that takes much away: old
             code cannot read it, a split is gone, or more than half of the samples.
         confirm: asked about it instead, with the plan.
@@ -193,6 +199,7 @@ def publish(
         card=card,
         card_files=card_files,
     )
+    check_engine(engine)
     progress = telling(on_progress)
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, progress)
     daemon = connection or Connection()
@@ -209,7 +216,17 @@ def publish(
         planned = partial(_plan, name, opened, asked, settled, begun)
         if begun["first"]:
             _agree(name, yes, confirm, planned)
-        made = pack(_served(opened, store), begun["staging"], _cuts(begun), progress, name=name)
+        made = pack(
+            _served(opened, store),
+            begun["staging"],
+            _cuts(begun),
+            progress,
+            name=name,
+            engine=engine,
+            workers=workers,
+            note=noting(on_progress),
+            resumable=True,
+        )
         left_out = opened.left_out if addition is None else addition.left_out()
         found = None if previous is None else compare(begun, made, previous, append=append)
         if found is not None:

@@ -12,21 +12,27 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from atd.disk import storing
+from atd.engines.choosing import check_engine
+from atd.engines.foreman import Note
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.manifest import FILE_NAME, Manifest, ManifestShard, hash_shard
 from atd.publishing.sources.opening import open_source
-from atd.publishing.sources.source import Packed, Pair, Progress, Source, SplitSource, shown
-from atd.records import CutParameters, Layout
+from atd.publishing.sources.source import Item, Packed, Pair, Progress, Source, SplitSource, shown
+from atd.publishing.tasks import done
+from atd.publishing.tasks.crew import Crew
+from atd.publishing.tasks.done import Made
+from atd.publishing.tasks.parts import Parts, Where
+from atd.records import CutParameters
 from atd.schema.fields import Schema
 from atd.service import OnProgress
 from atd.shards import cut
 from atd.shards.layout import default_layout
-from atd.shards.writer import ShardInfo
 
 LEFT_OUT: Final = "left out"
 """The step that tells of a file that was left out."""
@@ -42,29 +48,49 @@ def pack(
     progress: Progress | None = None,
     *,
     name: str | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    note: Note | None = None,
+    resumable: bool = False,
 ) -> Manifest:
     """Write the samples of ``source`` as shards into ``folder``, and ``atd.json`` last.
+
+    Interrupted by whatever, it goes on with what it finds when it is called again.
 
     Args:
         folder: made if need be; else empty, or a folder of shards, whose place the new ones take.
         cuts: where shards are cut; 64 MB to a shard where it is None.
         progress: told how many samples are packed.
         name: what the data set is to be called.
+        engine: who packs: ``local``, ``dask``, ``ray``, also with an address: ``dask=tcp://…``.
+        workers: how many parts are packed at a time; as many as there are processors if None.
+        note: told of parts that are tried again, and of what is done in this process instead.
+        resumable: leave in the folder what tells which parts are packed, for who calls again
+            although it is complete.
 
     Raises:
         BadSource: the source cannot be read, or the folder holds other things.
         SchemaMismatch: a sample does not fit the schema.
         TooLarge: a sample is larger than a shard may be.
         StorageFault: the disk is full or the folder cannot be written.
+        Busy: another process is packing into the folder.
+        EngineFault: the engine is not there, or its workers failed at a part each time.
     """
-    target = Path(folder)
-    old = _prepare(target)
-    if source.packed is not None:
-        manifest = _copied(source.packed, target, name)
-    else:
-        manifest = _packed(source, target, cuts or CutParameters(), progress, name)
-    manifest.save(target)
-    _sweep(target, old, manifest)
+    # Absolute: a worker may start elsewhere.
+    target = Path(folder).absolute()
+    with Crew(engine, workers, note) as crew:
+        old = _prepare(target)
+        with done.alone_in(target):
+            if source.packed is not None:
+                manifest = _copied(source.packed, target, name)
+            else:
+                job = _Job(target, cuts or CutParameters(), crew, _Told(progress, source.count))
+                manifest = _packed(source, job, name)
+                old |= job.superseded
+            manifest.save(target)
+            _sweep(target, old, manifest)
+            if not resumable:
+                done.forget(target, frozenset(shard.name for shard in manifest.shards))
     return manifest
 
 
@@ -79,6 +105,8 @@ def pack_folder(
     order: str | None = None,
     strip_metadata: bool = False,
     skip_bad: bool = False,
+    engine: str | None = None,
+    workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Write samples as shards into ``folder`` without publishing them; `atd.load` reads it.
@@ -100,12 +128,16 @@ def pack_folder(
             of the source).
         strip_metadata: take EXIF and its like out of images.
         skip_bad: leave out files that cannot be published, and tell of each as a step.
+        engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an
+            address: ``"dask=tcp://host:8786"``.
+        workers: how many parts are packed at a time; as many as there are processors if None.
         on_progress: called with events ``{"progress": …}`` and ``{"step": …}``, as `atd.publish`
             calls it.
 
     Raises:
         BadSource, SchemaMismatch, TooLarge, StorageFault: as `pack`.
     """
+    check_engine(engine)
     progress = telling(on_progress)
     opened = open_source(
         source,
@@ -122,7 +154,10 @@ def pack_folder(
     if shard_size is not None:
         largest = max(shard_size, cuts.max_bytes)
         cuts = replace(cuts, target_bytes=shard_size, max_bytes=largest)
-    return pack(opened, folder, cuts, progress, name=name)
+    note = noting(on_progress)
+    return pack(
+        opened, folder, cuts, progress, name=name, engine=engine, workers=workers, note=note
+    )
 
 
 def telling(on_progress: OnProgress | None) -> Progress | None:
@@ -135,6 +170,13 @@ def telling(on_progress: OnProgress | None) -> Progress | None:
         on_progress({"progress": state})
 
     return tell
+
+
+def noting(on_progress: OnProgress | None) -> Note | None:
+    """What packing calls to tell of what happened, so that ``on_progress`` hears of a step."""
+    if on_progress is None:
+        return None
+    return lambda name, detail: on_progress({"step": {"name": name, "detail": detail}})
 
 
 def _prepare(folder: Path) -> frozenset[str]:
@@ -154,49 +196,51 @@ def _prepare(folder: Path) -> frozenset[str]:
 
 
 def _sweep(folder: Path, old: frozenset[str], manifest: Manifest) -> None:
-    """Remove the shards that an earlier manifest listed and this one does not."""
+    """Remove the shards that are not needed any more, and drafts of workers that were killed."""
     with storing(folder):
         for name in old - {shard.name for shard in manifest.shards}:
             (folder / name).unlink(missing_ok=True)
+        for draft in folder.glob(".shard-*.tmp"):
+            draft.unlink(missing_ok=True)
 
 
-def _packed(
-    source: Source,
-    folder: Path,
-    cuts: CutParameters,
-    progress: Progress | None,
-    name: str | None,
-) -> Manifest:
+@dataclass
+class _Job:
+    """One packing: where to, how to cut, by whom, and what turned out not to be needed."""
+
+    folder: Path
+    cuts: CutParameters
+    crew: Crew
+    told: _Told
+    superseded: frozenset[str] = frozenset()
+
+
+def _packed(source: Source, job: _Job, name: str | None) -> Manifest:
     layout = source.layout or default_layout(source.schema)
-    told = _Told(progress, source.count)
     splits: dict[str, tuple[ManifestShard, ...]] = {}
     for split, samples in source.splits.items():
-        found = _pack_split(source, samples, layout, cuts, folder, split, told)
+        found = _pack_split(
+            source, samples, job, Where(source.schema, layout, job.cuts, job.folder, split)
+        )
         if not found:
             raise BadSource(f"the split {split} of {shown(source.origin)} has no samples")
-        splits[split] = tuple(
-            ManifestShard(one.name, one.digest, one.size, one.samples) for one in found
-        )
-    told.end()
-    return Manifest(source.schema, layout, cuts, splits, name)
+        splits[split] = found
+    job.told.end()
+    return Manifest(source.schema, layout, job.cuts, splits, name)
 
 
 def _pack_split(
-    source: Source,
-    samples: SplitSource,
-    layout: Layout,
-    cuts: CutParameters,
-    folder: Path,
-    split: str,
-    told: _Told,
-) -> list[ShardInfo]:
-    schema = source.schema
+    source: Source, samples: SplitSource, job: _Job, where: Where
+) -> tuple[ManifestShard, ...]:
+    how = (where.schema, where.layout, where.cuts, where.folder, where.split)
     try:
-        if samples.items is not None:
-            items = ((key, told.loading(load)) for key, load in samples.items(schema))
-            return cut.pack(items, schema, layout, cuts, folder, split)
-        stream = told.streaming(samples.samples(schema))
-        return cut.pack_stream(stream, schema, layout, cuts, folder, split)
+        if samples.items is None:
+            stream = job.told.streaming(samples.samples(where.schema))
+            return Made.of(cut.pack_stream(stream, *how)).shards
+        if where.cuts.order == "hash":
+            return _pack_items(samples.items(where.schema), job, where)
+        items = job.told.loading(samples.items(where.schema))
+        return Made.of(cut.pack(items, *how)).shards
     except SchemaMismatch as error:
         if not source.inferred:
             raise
@@ -204,6 +248,20 @@ def _pack_split(
             f"{error.message} (the schema was inferred from other samples)",
             next_step="say what samples hold with a class: --schema module:Class, or schema=Class",
         ) from error
+
+
+def _pack_items(items: Iterable[Item], job: _Job, where: Where) -> tuple[ManifestShard, ...]:
+    """Pack samples with random access: by tasks, where they are more than one task's worth."""
+    parts = Parts(where, items)
+    size = parts.size()
+    depth = parts.depth(size)
+    if depth == 0 and not job.crew.chosen:
+        counted = job.told.loading(parts.items)
+        how = (where.schema, where.layout, where.cuts, where.folder, where.split)
+        return Made.of(cut.pack(counted, *how)).shards
+    shards, superseded = parts.pack(depth, job.crew.foreman(size), job.told.packed)
+    job.superseded |= superseded
+    return shards
 
 
 class _Told:
@@ -214,14 +272,19 @@ class _Told:
         self._total = total
         self._done = 0
 
-    def loading(self, load: Callable[[], Any]) -> Callable[[], Any]:
-        """``load``, counted."""
+    def loading(self, items: Iterable[Item]) -> Iterator[Item]:
+        """``items``, each counted as it is loaded."""
+        return ((key, partial(self._loaded, load)) for key, load in items)
 
-        def counted() -> Any:
-            self._count()
-            return load()
+    def _loaded(self, load: Callable[[], Any]) -> Any:
+        self._count()
+        return load()
 
-        return counted
+    def packed(self, samples: int) -> None:
+        """Count samples that were packed elsewhere."""
+        self._done += samples
+        if self._progress is not None:
+            self._progress("packing samples", self._done, self._total)
 
     def streaming(self, samples: Iterable[Pair]) -> Iterator[Pair]:
         """``samples``, counted."""

@@ -43,6 +43,7 @@ from atd.shards import tar
 from atd.shards.encode import Encode
 from atd.shards.keys import check_key, key_digest
 from atd.shards.layout import Stored
+from atd.shards.parts import WHOLE, Part
 from atd.shards.slabs import SLAB, Batch, Slabs
 from atd.shards.writer import ShardFileWriter, ShardInfo, repeated, stored_size
 
@@ -59,7 +60,6 @@ T = TypeVar("T")
 OnShard: TypeAlias = Callable[[ShardInfo], object]
 
 _NAME_DIGITS: Final = 16
-_HASH_BITS: Final = 256
 _WRITERS: Final = 2
 """Shards that are hashed and written while the samples of the next are encoded."""
 _FLUSHERS: Final = 2
@@ -81,6 +81,8 @@ def pack(
     folder: Path,
     prefix: str,
     on_shard: OnShard | None = None,
+    *,
+    part: Part = WHOLE,
 ) -> list[ShardInfo]:
     """Write the samples of one split as shards below ``folder``.
 
@@ -92,6 +94,8 @@ def pack(
         items: keys and loaders, in any order; for ``order="keep"`` in the order to keep.
         prefix: what shard names start with, usually the name of the split.
         on_shard: called with each shard when it is finished.
+        part: the part of the space of hashes that all keys lie in, for ``order="hash"``: what is
+            cut is this part, as if the halving had come so far.
 
     Returns:
         The shards in order; none if there are no samples.
@@ -110,7 +114,7 @@ def pack(
     # In columns: a tuple for each sample would be more for the garbage collector to visit.
     keys, loads, places = [], [], []
     for key, load in items:
-        places.append(_place(key))
+        places.append(place_of(key))
         keys.append(key)
         loads.append(load)
     order = sorted(range(len(keys)), key=places.__getitem__)
@@ -118,7 +122,7 @@ def pack(
         if places[one] == places[following]:
             raise repeated(keys[one])
     coming = ((keys[at], places[at], *encode(keys[at], loads[at]())) for at in order)
-    return _write(by_hash(_put(coming, slabs), cuts), slabs, folder, prefix, on_shard)
+    return _write(by_hash(_put(coming, slabs), cuts, part), slabs, folder, prefix, on_shard)
 
 
 def pack_stream(
@@ -146,7 +150,7 @@ def pack_stream(
         return _write(by_hash(encoded, cuts), slabs, folder, prefix, on_shard)
 
 
-def _place(key: str) -> int:
+def place_of(key: str) -> int:
     """Where a sample with ``key`` stands in the order by hash."""
     return int.from_bytes(key_digest(check_key(key)), "big")
 
@@ -154,7 +158,7 @@ def _place(key: str) -> int:
 def _distinct(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, int, T]]:
     seen: set[int] = set()
     for key, value in pairs:
-        place = _place(key)
+        place = place_of(key)
         if place in seen:
             raise repeated(key)
         seen.add(place)
@@ -244,22 +248,23 @@ class _Encoding:
 # ------------------------------------------------------------------ cuts
 
 
-def by_hash(samples: Iterator[Placed], cuts: CutParameters) -> Iterator[Group]:
+def by_hash(samples: Iterator[Placed], cuts: CutParameters, part: Part = WHOLE) -> Iterator[Group]:
     """Groups of ``samples``, which come in hash order, by halving; see the module's docstring.
 
-    At most one target's worth of samples, and one more, is taken ahead of a group.
+    All of them lie in ``part``, with which the halving starts. At most one target's worth of
+    samples, and one more, is taken ahead of a group.
     """
-    yield from _halved(_Ahead(samples, cuts), 0, 0)
+    yield from _halved(_Ahead(samples, cuts), part)
 
 
-def _halved(ahead: _Ahead, part: int, depth: int) -> Iterator[Group]:
-    if ahead.fits(part, depth):
-        group = ahead.take(part, depth)
+def _halved(ahead: _Ahead, part: Part) -> Iterator[Group]:
+    if ahead.fits(part):
+        group = ahead.take(part)
         if group.samples:
             yield group
         return
-    yield from _halved(ahead, 2 * part, depth + 1)
-    yield from _halved(ahead, 2 * part + 1, depth + 1)
+    yield from _halved(ahead, Part(part.depth + 1, 2 * part.number))
+    yield from _halved(ahead, Part(part.depth + 1, 2 * part.number + 1))
 
 
 class _Ahead:
@@ -273,13 +278,13 @@ class _Ahead:
         self._largest = tar.largest_members(min(cuts.target_bytes, cuts.max_bytes))
         self._max_samples = cuts.max_samples
 
-    def fits(self, part: int, depth: int) -> bool:
-        """Whether all samples whose hash starts with the ``depth`` bits ``part`` fit a shard.
+    def fits(self, part: Part) -> bool:
+        """Whether all samples of ``part`` fit a shard.
 
         They come first of all that are held. So they fit if the first sample beyond what a shard
         takes, if there is one, is not of the part.
         """
-        beyond = part + 1 << _HASH_BITS - depth
+        beyond = part.end
         places, ends = self._places, self._ends
         count, end = len(places), ends[-1] if ends else 0
         last = places[-1] if places else -1
@@ -297,9 +302,9 @@ class _Ahead:
         count = bisect_left(places, beyond)
         return count <= 1 or (ends[count - 1] <= self._largest and count <= self._max_samples)
 
-    def take(self, part: int, depth: int) -> Group:
+    def take(self, part: Part) -> Group:
         """Give up those samples."""
-        count = bisect_left(self._places, part + 1 << _HASH_BITS - depth)
+        count = bisect_left(self._places, part.end)
         gone = self._ends[count - 1] if count else 0
         del self._places[:count]
         self._ends = [end - gone for end in self._ends[count:]]

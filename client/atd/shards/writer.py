@@ -42,6 +42,7 @@ class ShardInfo:
         digest: CID (raw, SHA-256) of its bytes.
         size: in bytes.
         samples: how many it holds.
+        members: bytes that their members take; the rest of ``size`` ends the archive.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class ShardInfo:
     digest: Cid
     size: int
     samples: int
+    members: int
 
 
 def stored_size(stored: Stored) -> int:
@@ -129,6 +131,7 @@ class ShardFileWriter:
         An older file of that name is replaced; who has it mapped keeps the old bytes.
         """
         try:
+            members = self._tar.position
             size = self._tar.finish()
             self._flush()
             name = name_of(self._digest.hexdigest())
@@ -142,7 +145,7 @@ class ShardFileWriter:
             self.abort()
             raise
         digest = Cid.from_digest(self._digest.digest(), RAW)
-        return ShardInfo(path, name, digest, size, self.samples)
+        return ShardInfo(path, name, digest, size, self.samples, members)
 
     def abort(self) -> None:
         """Give up: nothing is left in the folder. Safe to call twice."""

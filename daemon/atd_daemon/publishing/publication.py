@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from atd.comparing import Changes
 from atd.errors import Busy, LocalError, StorageFault
+from atd.manifest import FILE_NAME
 from atd.names import check_name, split_release_key
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
@@ -99,7 +100,7 @@ class Publishing:
         previous = None if resolved is None else resolved.release.cid
         request = asked.to_journal(store, base_url, previous)
         entry = await self._opened(account.did, asked.name, request, asked.holder)
-        folder = await asyncio.to_thread(self._prepare, entry.id)
+        folder = await asyncio.to_thread(self._prepare, entry)
         return dataclasses.replace(begun, id=entry.id, staging=str(folder), resumed=entry.resumed)
 
     async def _before_appending(self, did: Did, name: str, current: Current) -> Current:
@@ -257,10 +258,18 @@ class Publishing:
         known = self.tools.journal.open_ids()
         return [folder for folder in folders if folder.name not in known]
 
-    def _prepare(self, id: str) -> Path:
-        """An empty folder for this publication, for its owner alone."""
-        folder = self._staging / id
+    def _prepare(self, entry: Entry) -> Path:
+        """The folder to pack into, for its owner alone.
+
+        Of a publication that was interrupted it keeps the shards, so that whoever packs need not
+        make them again (`atd.publishing.tasks.done` believes none without hashing it). Without
+        ``atd.json`` it is not complete, whatever it holds.
+        """
+        folder = self._staging / entry.id
         try:
+            if entry.resumed and folder.is_dir() and not folder.is_symlink():
+                (folder / FILE_NAME).unlink(missing_ok=True)
+                return folder
             if folder.exists():
                 shutil.rmtree(folder)
             folder.mkdir(mode=0o700, parents=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,6 +24,7 @@ from atd.protocol.syntax import quote
 from atd.publishing.sources import files, safetensors
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import row_key
+from atd.publishing.sources.loading import Row
 from atd.publishing.sources.source import Item, Source, SplitSource, shown
 from atd.schema.fields import Array, Bool, Field, Float, Int, Kind, Schema, String, Timestamp
 from atd.shards.room import check_room
@@ -203,11 +203,7 @@ def kind_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Kind:
 def _items(arrays: Arrays, count: int) -> Callable[[Schema], Iterator[Item]]:
     def items(schema: Schema) -> Iterator[Item]:
         wanted = {field.name: arrays[field.name] for field in schema if field.name in arrays}
-
-        def load(row: int) -> dict[str, Any]:
-            return {name: _cell(array[row]) for name, array in wanted.items()}
-
-        return ((row_key(row), partial(load, row)) for row in range(count))
+        return ((row_key(row), Row(wanted, row, _cell)) for row in range(count))
 
     return items
 

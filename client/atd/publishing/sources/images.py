@@ -7,6 +7,7 @@ metadata are to be stripped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ class Images:
     def look(self, data: bytes) -> None:
         """Decode one file, and note what it is and what it carries."""
         notes = metadata.look(data)
-        kept = self.prepared(data)
+        kept = _stripped(data) if self.strip else data
         picture = media.Image(kept).pillow()
         self.shapes.add((picture.mode, picture.size))
         media_type = media.sniff(kept)
@@ -65,16 +66,15 @@ class Images:
             size=sizes.pop() if len(sizes) == 1 else None,
         )
 
-    def prepared(self, data: bytes) -> bytes:
-        """The file, without metadata where that was asked for."""
-        try:
-            return metadata.strip(data) if self.strip else data
-        except metadata.CannotStrip as error:
-            raise LocalError(str(error)) from None
+    @property
+    def preparing(self) -> Callable[[bytes], bytes] | None:
+        """Taking the metadata out, where that was asked for."""
+        return _stripped if self.strip else None
 
-    def decoded(self, data: bytes) -> Any:
-        """The pixels."""
-        return media.Image(data).decode()
+    @property
+    def decoding(self) -> Callable[[bytes], Any]:
+        """To pixels."""
+        return _decoded
 
     def travels(self, total: int) -> tuple[str, ...]:
         """What metadata there are, unless they are taken out."""
@@ -89,3 +89,14 @@ class Images:
     def warnings(self) -> tuple[str, ...]:
         """Nothing beyond what travels."""
         return ()
+
+
+def _stripped(data: bytes) -> bytes:
+    try:
+        return metadata.strip(data)
+    except metadata.CannotStrip as error:
+        raise LocalError(str(error)) from None
+
+
+def _decoded(data: bytes) -> Any:
+    return media.Image(data).decode()

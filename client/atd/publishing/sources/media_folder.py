@@ -48,17 +48,22 @@ class Medium(Protocol):
     suffixes: tuple[str, ...]
     looked_at: bool
 
+    # What a loader needs of a medium is a function of a module: loaders go to other processes,
+    # and what was learned about all files stays behind.
+
     def look(self, data: bytes) -> None:
         """Look into one file. Raises LocalError or ShardError if it cannot be published."""
 
     def kind(self) -> Kind:
         """The kind that every file has that was looked into without an error."""
 
-    def prepared(self, data: bytes) -> bytes:
-        """The file as it is published."""
+    @property
+    def preparing(self) -> Callable[[bytes], bytes] | None:
+        """What makes of a file what is published; None: it is published as it is."""
 
-    def decoded(self, data: bytes) -> Any:
-        """What is inside, as an array."""
+    @property
+    def decoding(self) -> Callable[[bytes], Any]:
+        """What makes an array of what is published."""
 
     def travels(self, total: int) -> tuple[str, ...]:
         """What goes public along with the pixels or sounds of ``total`` files."""
@@ -190,29 +195,50 @@ def _schema(medium: Medium, labels: list[str], notes: Notes | None) -> Schema:
 
 
 def _split(folder: Path, found: list[_File], medium: Medium) -> SplitSource:
-    def items(schema: Schema) -> Iterator[Item]:
-        make = _maker(schema, medium)
-
-        def load(one: _File) -> dict[str, Any]:
-            return make(medium.prepared(files.read(folder / one.path)), one)
-
-        for one in found:
-            yield path_key(one.below), partial(load, one)
-
-    return SplitSource(items=items, count=len(found))
+    return SplitSource(items=partial(_items, folder, found, medium), count=len(found))
 
 
-def _maker(schema: Schema, medium: Medium) -> Callable[[bytes, _File], dict[str, Any]]:
-    """What makes a sample of a file: it is decoded only where the schema asks for that."""
+def _items(folder: Path, found: list[_File], medium: Medium, schema: Schema) -> Iterator[Item]:
     name = medium.name
-    decoded = name in schema and isinstance(schema[name].kind, Array)
+    # It is decoded only where the schema asks for that.
+    decode = medium.decoding if name in schema and isinstance(schema[name].kind, Array) else None
+    folder = folder.absolute()  # a worker may start elsewhere
+    for one in found:
+        row = {"label": one.label} if one.row is None else one.row
+        rest = {key: value for key, value in row.items() if key in schema}
+        path = folder / one.path
+        yield path_key(one.below), _Load(path, name, name in schema, medium.preparing, decode, rest)
 
-    def make(data: bytes, one: _File) -> dict[str, Any]:
-        rest = {"label": one.label} if one.row is None else one.row
-        sample = {name: medium.decoded(data) if decoded else data, **rest}
-        return {name: value for name, value in sample.items() if name in schema}
 
-    return make
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Makes a sample of one file; see `atd.publishing.sources.loading`.
+
+    Args:
+        wanted: whether the schema has the field ``name`` of the file at all.
+        prepare, decode: functions of a module, or None where there is nothing to do.
+        rest: the other fields.
+    """
+
+    path: Path
+    name: str
+    wanted: bool
+    prepare: Callable[[bytes], bytes] | None
+    decode: Callable[[bytes], Any] | None
+    rest: Row
+
+    def __call__(self) -> dict[str, Any]:
+        data = files.read(self.path)
+        if self.prepare is not None:
+            data = self.prepare(data)
+        if not self.wanted:
+            return dict(self.rest)
+        return {self.name: data if self.decode is None else self.decode(data), **self.rest}
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
 
 
 # ------------------------------------------------------------------ what is told

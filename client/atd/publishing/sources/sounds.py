@@ -7,6 +7,7 @@ sound is decoded once before anything is published: WAV always, others where sou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,13 +57,15 @@ class Sounds:
         """The kind that every sound has."""
         return Audio(tuple(sorted(self.types)))
 
-    def prepared(self, data: bytes) -> bytes:
-        """The file as it is."""
-        return data
+    @property
+    def preparing(self) -> Callable[[bytes], bytes] | None:
+        """Nothing: sounds are published as they are."""
+        return None
 
-    def decoded(self, data: bytes) -> Any:
-        """The samples of the sound."""
-        return media.Audio(data).decode()
+    @property
+    def decoding(self) -> Callable[[bytes], Any]:
+        """To the samples of the sound."""
+        return _decoded
 
     def travels(self, total: int) -> tuple[str, ...]:
         """What sound files carry beside the sound."""
@@ -76,3 +79,7 @@ class Sounds:
             f"{self.unheard} sounds were not decoded to see whether they are whole: that needs "
             "pip install 'atd-catalog[audio]'",
         )
+
+
+def _decoded(data: bytes) -> Any:
+    return media.Audio(data).decode()

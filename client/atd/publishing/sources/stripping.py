@@ -7,13 +7,15 @@ a folder (`atd.publishing.sources.images` sees to those itself, and looks at eac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from atd.errors import BadSource
 from atd.publishing.infer import as_mapping
 from atd.publishing.sources import metadata
+from atd.publishing.sources.loading import files_read
 from atd.publishing.sources.source import Item, Pair, Source, SplitSource
 from atd.schema.fields import Image, Schema
 from atd.shards import media
@@ -48,11 +50,30 @@ def _split(split: SplitSource) -> SplitSource:
 def _items(items: Callable[[Schema], Iterator[Item]], schema: Schema) -> Iterator[Item]:
     names = _names(schema)
     for key, load in items(schema):
-        yield key, partial(_load, key, load, names)
+        known = files_read(load) is not None
+        yield key, (_Stripped if known else _Load)(key, load, names)
 
 
-def _load(key: str, load: Callable[[], Any], names: list[str]) -> Any:
-    return _sample(key, load(), names)
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A loader whose images are stripped."""
+
+    key: str
+    load: Callable[[], Any]
+    names: list[str]
+
+    def __call__(self) -> Any:
+        return _sample(self.key, self.load(), self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stripped(_Load):
+    """One whose sample is known again."""
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that the sample is made of."""
+        return files_read(self.load) or ()
 
 
 def _stream(stream: Callable[[Schema], Iterator[Pair]], schema: Schema) -> Iterator[Pair]:

@@ -120,10 +120,12 @@ def _labelled(schema: Schema, dataset: Any) -> Schema:
 
 
 def _items(dataset: Any, count: int, schema: Schema) -> Iterator[Item]:
-    def load(row: int) -> Any:
-        sample = sample_of(dataset[row])
-        if isinstance(sample, dict):
-            return {name: value for name, value in sample.items() if name in schema}
-        return sample
+    names = frozenset(schema.names)
+    return ((row_key(row), partial(_load, dataset, names, row)) for row in range(count))
 
-    return ((row_key(row), partial(load, row)) for row in range(count))
+
+def _load(dataset: Any, names: frozenset[str], row: int) -> Any:
+    sample = sample_of(dataset[row])
+    if isinstance(sample, dict):
+        return {name: value for name, value in sample.items() if name in names}
+    return sample

@@ -1,0 +1,66 @@
+"""Who does the tasks of one packing: this process for little, an engine for much.
+
+Belongs here: when an engine is worth starting, and that it is started once for all splits.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from atd.engines import local
+from atd.engines.choosing import check_engine, open_engine
+from atd.engines.foreman import Foreman, Note
+
+PAYS: Final = 512_000_000
+"""Bytes of a split from which processes of this machine pay for starting them."""
+
+
+class Crew:
+    """The foreman for each split; as a context manager it lets go of every worker.
+
+    Args:
+        engine: ``NAME`` or ``NAME=ADDRESS``; ``local`` where it is None.
+        workers: tasks at a time; None: as many as the engine has processors.
+        note: told of what the user should know.
+
+    Raises:
+        EngineFault: there is no such engine.
+    """
+
+    def __init__(self, engine: str | None, workers: int | None, note: Note | None) -> None:
+        self._asked = check_engine(engine)
+        self._workers = workers
+        self._note = note
+        self._stack = ExitStack()
+        self._engine: Foreman | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the user said who is to do the tasks: then also what is little is a task."""
+        return self._asked is not None or self._workers is not None
+
+    def foreman(self, size: int) -> Foreman:
+        """Who has the tasks of a split of ``size`` bytes done.
+
+        Raises:
+            EngineFault: the engine cannot be started.
+        """
+        if not self.chosen and size < PAYS:
+            return Foreman(local.Here(), self._note)
+        if self._engine is None:
+            opened = self._stack.enter_context(open_engine(self._asked, self._workers))
+            self._engine = Foreman(opened, self._note)
+        return self._engine

@@ -1,0 +1,96 @@
+"""Packing on Dask and on Ray: the same bytes as one process makes, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from atd.errors import BadSource, EngineFault
+from atd.publishing.packing import pack
+from atd.publishing.sources.opening import open_source
+from atd.records import CutParameters
+from engines.troubled import (
+    CUTS,
+    Fail,
+    KillOnce,
+    Serial,
+    Told,
+    Wrong,
+    files,
+    right,
+    source,
+)
+from publish import pictures
+
+
+def test_the_same_bytes_come_out_of_every_engine(
+    tmp_path: Path, engine: str, serial: Serial
+) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    manifest = pack(source(), tmp_path / "out", CUTS, lambda *now: told.append(now), engine=engine)
+    right(tmp_path / "out", manifest, serial)
+    assert told[-1] == ("packing samples", 1000, 1000)
+    assert len(told) > 4, "each task that ended was told of"
+
+
+def test_a_worker_killed_in_the_middle_costs_one_task(
+    tmp_path: Path, engine: str, marks: Path, serial: Serial
+) -> None:
+    told = Told()
+    manifest = pack(source(KillOnce(marks)), tmp_path / "out", CUTS, engine=engine, note=told)
+    assert (marks / "killed").exists()
+    right(tmp_path / "out", manifest, serial)
+    assert told
+    assert all(name == "trying again" for name, _ in told)
+    assert re.search(r"part \d+ of \d+ of the split train: a (Dask|Ray) worker died", told[0][1])
+
+
+def test_a_task_that_fails_twice_is_done_the_third_time(
+    tmp_path: Path, engine: str, marks: Path, serial: Serial
+) -> None:
+    told = Told()
+    manifest = pack(source(Fail(marks, 2)), tmp_path / "out", CUTS, engine=engine, note=told)
+    right(tmp_path / "out", manifest, serial)
+    assert [name for name, _ in told] == ["trying again"] * 2
+    assert "the folder is away, for the time number 2 (1 left)" in told[1][1]
+
+
+def test_a_task_that_fails_always_is_told_and_what_is_done_is_not_done_again(
+    tmp_path: Path, engine: str, marks: Path, serial: Serial
+) -> None:
+    out = tmp_path / "out"
+    trouble = Fail(marks, 3)
+    with pytest.raises(EngineFault, match=r"part \d+ of \d+ of the split train failed 3 times"):
+        pack(source(trouble), out, CUTS, engine=engine)
+    assert not (out / "atd.json").exists()
+    told = Told()
+    right(out, pack(source(trouble), out, CUTS, engine=engine, note=told), serial)
+    ((name, _),) = told
+    assert name == "packed already"
+
+
+def test_wrong_data_are_not_tried_again(tmp_path: Path, engine: str, marks: Path) -> None:
+    with pytest.raises(BadSource, match="the data are wrong"):
+        pack(source(Wrong(marks, BadSource)), tmp_path / "out", CUTS, engine=engine)
+    assert len(list(marks.iterdir())) == 1
+    assert not (tmp_path / "out" / "atd.json").exists()
+
+
+@pytest.mark.parametrize("name", ["dask"])
+def test_an_engine_without_address_starts_on_this_machine(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("distributed")
+    for number in range(200):
+        pictures.put(tmp_path / "in" / "rose" / f"{number}.png", seed=number)
+    cuts = CutParameters(target_bytes=20_480, max_bytes=40_960)
+    here = pack(open_source(tmp_path / "in"), tmp_path / "here", cuts)
+    there = pack(open_source(tmp_path / "in"), tmp_path / "there", cuts, engine=name, workers=2)
+    assert here == there
+    assert files(tmp_path / "here") == files(tmp_path / "there")
+
+
+def test_an_address_where_nobody_answers_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(EngineFault, match=r"no Dask cluster at tcp://127.0.0.1:1:"):
+        pack(source(), tmp_path, CUTS, engine="dask=tcp://127.0.0.1:1")
