@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from atd.dataset.load import load
     from atd.dataset.mixing import concat, mix
     from atd.dataset.typed import Columns, Ref
+    from atd.editing import Edited, deprecate, edit, tag
     from atd.keeping import outdated, remove, untrack
     from atd.locks import lock
     from atd.proofs import check_proof, prove
@@ -61,6 +62,7 @@ _ROOMS = {
     "atd.dataset.load": ("load",),
     "atd.dataset.mixing": ("concat", "mix"),
     "atd.dataset.typed": ("Columns", "Ref"),
+    "atd.editing": ("Edited", "deprecate", "edit", "tag"),
     "atd.keeping": ("outdated", "remove", "untrack"),
     "atd.locks": ("lock",),
     "atd.proofs": ("check_proof", "prove"),
@@ -99,6 +101,7 @@ __all__ = [
     "Dataset",
     "DatasetDetail",
     "DatasetInfo",
+    "Edited",
     "Image",
     "Label",
     "Prepared",
@@ -111,6 +114,8 @@ __all__ = [
     "accounts",
     "check_proof",
     "concat",
+    "deprecate",
+    "edit",
     "errors",
     "history",
     "load",
@@ -133,6 +138,7 @@ __all__ = [
     "schema_of",
     "search",
     "show",
+    "tag",
     "unpublish",
     "untrack",
     "verify",

@@ -113,6 +113,7 @@ ABANDON: Final = Endpoint("network.atd.publishing.abandon", "procedure")
 UNPUBLISH: Final = Endpoint("network.atd.publishing.unpublish", "procedure", JSONL)
 PUT_RECIPE: Final = Endpoint("network.atd.publishing.putRecipe", "procedure", JSONL)
 REMOVE_RECIPE: Final = Endpoint("network.atd.publishing.removeRecipe", "procedure", JSONL)
+EDIT: Final = Endpoint("network.atd.publishing.edit", "procedure", JSONL)
 
 HOST_INIT: Final = Endpoint("network.atd.host.init", "procedure")
 HOST_STATUS: Final = Endpoint("network.atd.host.getStatus", "query")
@@ -166,6 +167,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         UNPUBLISH,
         PUT_RECIPE,
         REMOVE_RECIPE,
+        EDIT,
         HOST_INIT,
         HOST_STATUS,
         HOST_BACKUP,

@@ -70,7 +70,7 @@ class ChangeInfo:
             rev=value["rev"],
             commit=value["commit"],
             alarm=value.get("alarm"),
-            differences=None if differences is None else tuple(map(_line, differences)),
+            differences=None if differences is None else tuple(map(line_of, differences)),
             compatible=value.get("compatible"),
             raw=value,
         )
@@ -134,7 +134,7 @@ def _pages(
     return found
 
 
-def _line(difference: Mapping[str, Any]) -> str:
+def line_of(difference: Mapping[str, Any]) -> str:
     """``~ licence: MIT -> CC0-1.0``, ``+ tag: vision``, ``- field mask``."""
     before, after = difference.get("before"), difference.get("after")
     words = " -> ".join(one for one in (before, after) if one is not None)

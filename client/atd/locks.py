@@ -218,11 +218,12 @@ class Lock:
             if pin.ref.name == ref.name and ref.authority in (pin.ref.authority, pin.did)
         ]
         for pin in known:
-            if ref.version in (None, pin.version):
+            if ref.version in (None, pin.version) and ref.alias in (None, pin.ref.alias):
                 return pin
         if known:
             raise PinMismatch(
-                f"{ref}: {self.path} pins version {known[0].version}, not {ref.version}",
+                f"{ref}: {self.path} pins version {known[0].version}, not "
+                f"{ref.version or ref.alias}",
                 next_step=f"ask for that one, or pin this one with: atd lock {ref}",
             )
         raise LocalError(f"{ref} is not in {self.path}", next_step=f"pin it with: atd lock {ref}")

@@ -29,6 +29,8 @@ MAX_INTEGER: Final = 2**53 - 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _SPLIT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
+_LIKE_VERSION = re.compile(r"v[0-9]")
 _NUMBER = r"(?:0|[1-9][0-9]{0,14})"
 _IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = re.compile(
@@ -76,6 +78,24 @@ def check_version(text: str) -> str:
         raise InvalidSyntax(
             f"expected a version such as 1.0.0 or 2.1.0-rc.1, found {quote(text)}",
             next_step="write MAJOR.MINOR.PATCH, with an optional -PRERELEASE and no +BUILD",
+        )
+    return text
+
+
+LATEST: Final = "latest"
+"""What the head points to; no alias may be called so."""
+
+
+def check_alias(text: str) -> str:
+    """The alias of a release, such as ``stable``: ``[a-z][a-z0-9._-]{0,63}``.
+
+    Never one that people read as a version (``v1``, ``v2.0-rc``), nor ``latest``.
+    """
+    if not _ALIAS.fullmatch(text) or _LIKE_VERSION.match(text) or text == LATEST:
+        raise InvalidSyntax(
+            f"expected the alias of a release, found {quote(text)}",
+            next_step="use 1 to 64 of a-z 0-9 . _ - and start with a letter; neither latest nor "
+            "anything like v1",
         )
     return text
 

@@ -4,6 +4,7 @@
 
     @alice.example.com/flowers              a data set, by its publisher's handle
     alice.example.com/flowers@1.2.0:train   the same, one version of it, one split of that
+    @alice.example.com/flowers@stable       the release that its publisher calls so (an alias)
     did:plc:…/flowers                       by DID
     at://did:plc:…/network.atd.dataset/flowers       by URI: of a data set …
     at://did:plc:…/network.atd.release/flowers:1.0.0 … or of a release
@@ -24,7 +25,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from atd.errors import InvalidSyntax
-from atd.names import DATASET, RELEASE, check_name, check_split, check_version, split_release_key
+from atd.names import (
+    DATASET,
+    LATEST,
+    RELEASE,
+    check_alias,
+    check_name,
+    check_split,
+    check_version,
+    split_release_key,
+)
 from atd.protocol.syntax import AtUri, Did, Handle, parse_actor, quote
 
 _DATASET: Final = re.compile(r"([^/]+)/([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
@@ -36,31 +46,39 @@ _FORMS: Final = "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…;
 
 @dataclass(frozen=True, slots=True)
 class DatasetRef:
-    """A data set in the catalogue; a version and a split where they were given."""
+    """A data set in the catalogue; a version or an alias, and a split, where they were given."""
 
     authority: Did | Handle
     name: str
     version: str | None = None
     split: str | None = None
+    alias: str | None = None
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether it means whichever release is the latest."""
+        return self.version is None and self.alias is None
 
     def __str__(self) -> str:
         start = self.authority if isinstance(self.authority, Did) else f"@{self.authority}"
-        version = f"@{self.version}" if self.version else ""
+        release = self.version or self.alias
+        version = f"@{release}" if release else ""
         split = f":{self.split}" if self.split else ""
         return f"{start}/{self.name}{version}{split}"
 
 
 @dataclass(frozen=True, slots=True)
 class NameRef:
-    """The name of a data set without its publisher; a version and a split where they were given."""
+    """The name of a data set without its publisher, and what else was given of a `DatasetRef`."""
 
     name: str
     version: str | None = None
     split: str | None = None
+    alias: str | None = None
 
     def of(self, authority: Did | Handle) -> DatasetRef:
         """The data set of this name that ``authority`` publishes."""
-        return DatasetRef(authority, self.name, self.version, self.split)
+        return DatasetRef(authority, self.name, self.version, self.split, self.alias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +147,18 @@ def parse_dataset_ref(text: str) -> DatasetRef:
 
 
 def parse_name(text: str) -> NameRef | None:
-    """The name alone that ``text`` is, with a version and a split if it has them; None: it is none.
+    """The name alone that ``text`` is, with whatever release and split it has; None: it is none.
 
     A DID, a URI, a path and whatever has a publisher are none.
     """
     match = None if text.startswith("did:") else _BARE.fullmatch(text)
     if match is None:
         return None
-    name, version, split = match.groups()
+    name, release, split = match.groups()
     try:
-        return NameRef(
-            check_name(name),
-            None if version is None else check_version(version),
-            None if split is None else check_split(split),
-        )
+        version, alias = _release(release)
+        checked = None if split is None else check_split(split)
+        return NameRef(check_name(name), version, checked, alias)
     except InvalidSyntax:
         return None
 
@@ -160,13 +176,24 @@ def _from_words(text: str) -> DatasetRef:
     match = _DATASET.fullmatch(text)
     if match is None:
         raise InvalidSyntax(f"expected a data set, got {quote(text)}", next_step=_FORMS)
-    authority, name, version, split = match.groups()
+    authority, name, release, split = match.groups()
+    version, alias = _release(release)
     return DatasetRef(
         parse_authority(authority),
         check_name(name),
-        None if version is None else check_version(version),
+        version,
         None if split is None else check_split(split),
+        alias,
     )
+
+
+def _release(text: str | None) -> tuple[str | None, str | None]:
+    """The version or the alias that stands after ``@``; neither for ``latest``."""
+    if text is None or text == LATEST:
+        return None, None
+    if "a" <= text[0] <= "z":
+        return None, check_alias(text)
+    return check_version(text), None
 
 
 def _from_uri(text: str) -> DatasetRef:

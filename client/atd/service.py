@@ -98,6 +98,17 @@ class DatasetDetail:
     problems: tuple[str, ...]
     raw: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The names that the publisher has for releases, each with the version."""
+        said = self.card.get("aliases", ())
+        return {one["name"]: one["release"]["uri"].rpartition(":")[2] for one in said}
+
+    @property
+    def deprecated(self) -> str | None:
+        """Why it should no longer be used, if its publisher says so."""
+        return self.info.raw.get("deprecated")
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DatasetDetail:
         """From the answer of ``network.atd.catalog.getDataset``."""

@@ -40,7 +40,7 @@ LIBRARY = [
     *ASKING,
     *(
         f"atd.{room}"
-        for room in ("bundles", "changes", "comparing", "following", "keeping", "locks")
+        for room in ("bundles", "changes", "comparing", "editing", "following", "keeping", "locks")
     ),
     *(f"atd.{room}" for room in ("proofs", "service", "s3", "versions")),
 ]
@@ -82,6 +82,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.comparing": [*SCHEMA, "atd.versions"],
     "atd.following": [*ASKING, "atd.service"],
     "atd.keeping": [*ASKING, "atd.service"],
+    "atd.editing": [*ASKING, *RECORDS, "atd.cards", "atd.changes", "atd.service"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
     **{key: [*BASE, "atd.protocol.syntax", "atd.protocol.cid", *RECIPE] for key in RECIPE},

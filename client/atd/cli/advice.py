@@ -60,7 +60,7 @@ def _no_such_dataset(ref: DatasetRef, error: RecordAbsent) -> RecordAbsent:
     owner = str(ref).partition("/")[0]
     names = {info.name for info in _known() if ref.authority in (info.did, info.handle)}
     close = difflib.get_close_matches(ref.name, names - {ref.name}, n=1)
-    if ref.name in names and ref.version is not None:
+    if ref.name in names and not ref.is_latest:
         step = f"see its versions with: atd show {owner}/{ref.name}"
     elif close:
         step = f"did you mean {owner}/{close[0]}? see all with: atd ls {owner}"

@@ -6,6 +6,7 @@ import io
 import signal
 import sys
 import traceback
+import warnings
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from atd.cli import (
     daemon,
     data,
     doctor,
+    edit,
     follow,
     host,
     keep,
@@ -90,6 +92,7 @@ def root(
 for _module in (
     accounts,
     publishing,
+    edit,
     browse,
     data,
     keep,
@@ -110,6 +113,7 @@ app.add_typer(recipe.app, name="recipe")
 def run() -> int:
     """Run the command line of this process and return its exit code."""
     _prepare_streams()
+    _say_warnings()
     try:
         code = _run()
         output.finish()
@@ -130,6 +134,15 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
+
+
+def _say_warnings() -> None:
+    """Have what the library warns of said as everything else is: one line on stderr."""
+
+    def say(message: Warning | str, *_: object, **__: object) -> None:
+        output.note(output.clean(f"note: {message}"))
+
+    warnings.showwarning = say
 
 
 def _run() -> int:

@@ -150,6 +150,7 @@ def show(
             ("licence", info.license),
             ("tags", ", ".join(info.tags)),
             ("tasks", ", ".join(card.get("tasks", ()))),
+            ("creators", ", ".join(one["name"] for one in card.get("creators", ()))),
             ("citation", card.get("citation")),
             ("homepage", card.get("homepage")),
             ("agreement", card.get("agreement")),
@@ -221,6 +222,9 @@ def _releases(detail: service.DatasetDetail) -> None:
     if not detail.raw["releases"]:
         return
     output.say("\nreleases")
+    called: dict[str, list[str]] = {}
+    for alias, meant in detail.aliases.items():
+        called.setdefault(meant, []).append(alias)
     for release in detail.raw["releases"]:
         amount = [
             output.plural(release[key], noun)
@@ -228,7 +232,9 @@ def _releases(detail: service.DatasetDetail) -> None:
             if key in release
         ]
         size = [output.human_bytes(release["size"])] if "size" in release else []
-        words = [release["version"], *amount, *size, release.get("createdAt", "")]
+        names = called.get(release["version"])
+        shown = [f"({', '.join(names)})"] if names else []
+        words = [release["version"], *shown, *amount, *size, release.get("createdAt", "")]
         output.say("  " + output.clean("  ".join(words)).rstrip())
 
 

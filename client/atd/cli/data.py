@@ -88,6 +88,9 @@ def pull(
             allow_previous_key=allow_previous_key,
             on_progress=show,
         )
+    if "deprecated" in result:
+        said = " ".join(result["deprecated"].split())
+        output.note(output.clean(f"note: {result['name']} is deprecated: {said}"))
     if json:
         output.emit(result)
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +86,7 @@ def _published(place: DatasetRef, cached: bool) -> TypedModule:
         problem = next(iter(detail.raw["problems"]), {"error": "RecordAbsent", "reason": ""})
         reason = problem["reason"] or f"the schema of {place} is not known"
         raise errors.rebuild(problem["error"], reason)
-    durable = DatasetRef(Did.parse(info.did), info.name, place.version, place.split)
+    durable = replace(place, authority=Did.parse(info.did), name=info.name)
     origin = [
         f"{info.ref}, version {release['version']}",
         f"release {release['uri']} {release['cid']}",

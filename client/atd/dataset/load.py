@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from atd import api
 from atd.connection import Connection, Param
@@ -24,6 +24,8 @@ from atd.service import find_name
 
 T = TypeVar("T")
 B = TypeVar("B")
+
+_MAX_SAID: Final = 500
 
 
 @overload
@@ -100,6 +102,9 @@ def load(
             shard, with a mapping: ``name`` of the shard, ``done`` of its ``total`` bytes, and
             ``shards`` of ``shardsTotal`` that are there. Not in loader workers.
 
+    Warns:
+        UserWarning: the publisher says that the data set should no longer be used.
+
     Raises:
         LocalError: ``shards`` is neither; or nothing of a published data set is kept, where only
             that is to be read.
@@ -124,6 +129,7 @@ def load(
             answer = daemon.call(api.GET_RELEASE, question)
         else:
             answer = pinned_answer(lock, place, question, daemon)
+        _warn(place, answer.get("deprecated"))
         kept = shards == "kept"
         source = release_source(answer, wanted, daemon, on_progress, kept=kept)
     elif lock is not None:
@@ -153,6 +159,14 @@ def _looked_up(place: Place, connection: Connection | None) -> Place:
         stacklevel=3,
     )
     return found.ref
+
+
+def _warn(place: Place, deprecated: str | None) -> None:
+    """Say that the publisher would rather have another data set used."""
+    if deprecated is not None:
+        said = ascii(" ".join(deprecated.split()))[1:-1]
+        short = said if len(said) <= _MAX_SAID else f"{said[:_MAX_SAID]}…"
+        warnings.warn(f"{place} is deprecated: {short}", stacklevel=3)
 
 
 def _outside() -> Any:

@@ -37,7 +37,7 @@ from atd.names import (
 )
 from atd.protocol.cbor import decode
 from atd.protocol.syntax import AtUri, quote
-from atd.records.datasets import Creator, Dataset
+from atd.records.datasets import Alias, Creator, Dataset
 from atd.records.recipes import RecipeRecord
 from atd.records.references import (
     BlobRef,
@@ -63,6 +63,7 @@ __all__ = [
     "RELEASE",
     "SCHEMA",
     "SHARDS",
+    "Alias",
     "BlobRef",
     "Creator",
     "CutParameters",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from atd.records import Dataset, Release
+from atd.records import Creator, Dataset, Release
 from atd.schema.fields import Field, Label, Schema
 from atd.schema.words import describe
 
@@ -70,10 +70,40 @@ def card_differences(old: Dataset, new: Dataset) -> list[Difference]:
         found.append(Difference("~", "latest", str(before), str(after)))
     for what, name in _CARD:
         found += _value(what, getattr(old, name), getattr(new, name))
-    found += _items("tag", old.tags, new.tags)
-    found += _items("task", old.tasks, new.tasks)
-    found += _items("creator", [c.name for c in old.creators], [c.name for c in new.creators])
+    found += _listed("tag", old.tags, new.tags)
+    found += _listed("task", old.tasks, new.tasks)
+    found += _aliases(old, new)
+    found += _listed("creator", [*map(_who, old.creators)], [*map(_who, new.creators)])
     return found[:MAX_DIFFERENCES]
+
+
+def _who(creator: Creator) -> str:
+    where = creator.did or creator.url
+    return creator.name if where is None else f"{creator.name} <{where}>"
+
+
+def _listed(what: str, old: Sequence[str], new: Sequence[str]) -> list[Difference]:
+    """What came and went; where that is nothing, whether the order is another."""
+    found = _items(what, old, new)
+    if found or list(old) == list(new):
+        return found
+    return [Difference("~", f"order of {what}s")]
+
+
+def _aliases(old: Dataset, new: Dataset) -> list[Difference]:
+    """Names for releases: which came, went, or were moved."""
+    before = {one.name: one for one in old.aliases}
+    after = {one.name: one for one in new.aliases}
+    found: list[Difference] = []
+    for name in dict.fromkeys((*before, *after)):
+        was, now = before.get(name), after.get(name)
+        same = was is not None and now is not None and was.version == now.version
+        said = [
+            None if one is None else str(one.release.cid) if same else one.version
+            for one in (was, now)
+        ]
+        found += _value(f"alias {name}", said[0], said[1])
+    return found
 
 
 def release_differences(old: Release, new: Release) -> list[Difference]:

@@ -26,6 +26,7 @@ from atd_daemon.server.files import ShardResponse, send_shard
 from atd_daemon.server.handlers.search import filters_of
 from atd_daemon.sync.bundles import Bundler
 from atd_daemon.sync.found import ResolvedDataset
+from atd_daemon.sync.release import named
 
 Json = dict[str, Any]
 Given = dict[str, Any]
@@ -121,8 +122,12 @@ async def get_proof(shared: Shared, given: Given) -> bytes:
     else:
         ref = parse_dataset_ref(text)
         did = reading.identity(ref.authority).did
-        place = head_uri(did, ref.name)
-        uri = place if ref.version is None else release_uri(did, ref.name, ref.version)
+        if ref.alias is not None:
+            uri = named(reading.head(did, ref.name), ref.alias).release.uri
+        elif ref.version is not None:
+            uri = release_uri(did, ref.name, ref.version)
+        else:
+            uri = head_uri(did, ref.name)
     reading.record(uri)
     async with shared.bundling:
         return (await shared.bundler.of(uri)).data

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from atd.errors import TooLarge
 from atd.manifest import Manifest, ManifestShard
@@ -168,13 +168,15 @@ class Composer:
     def _head(self, release: StrongRef) -> StrongRef:
         old = self.current.dataset
         created = self._moment if old is None else old.created_at
-        deprecated = None if old is None else old.deprecated
+        kept: dict[str, Any] = {}
+        if old is not None:
+            kept = {"deprecated": old.deprecated, "aliases": old.aliases, "more": old.more}
         record = Dataset(
             name=self.name,
             latest=release,
             created_at=created,
             updated_at=None if old is None else self._moment,
-            deprecated=deprecated,
+            **kept,
             **self.request.card.over(old),
         )
         action = Action.CREATE if self.current.head.cid is None else Action.UPDATE

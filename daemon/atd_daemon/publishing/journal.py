@@ -168,6 +168,15 @@ class Journal:
             ).fetchone()
         return row is not None and row[0] is not None and not Holder.read(row[0]).alive()
 
+    def is_being_sent(self, did: Did, name: str) -> bool:
+        """Whether this name is being sent right now."""
+        with self._speaking():
+            row = self._db.execute(
+                "SELECT 1 FROM publications WHERE did = ? AND name = ? AND open AND sending",
+                (did, name),
+            ).fetchone()
+        return row is not None
+
     def entry(self, id: str) -> Entry:
         """The open publication with this id.
 

@@ -1,4 +1,4 @@
-"""The room's face: begin, commit, abandon, unpublish.
+"""The room's face: begin, commit, abandon, unpublish, edit.
 
 Belongs here: what an endpoint asks for, in terms of the journal and the steps. `begin` gives the
 caller a folder to pack into and says how; `commit` carries it out; a publication that failed on the
@@ -29,6 +29,7 @@ from atd_daemon.publishing.appending import nothing_to_append_to
 from atd_daemon.publishing.asked import Begin, Begun, Commit, Published, card_of
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.kinds import PDS, Spec
+from atd_daemon.publishing.edit import Edit, Edited, Editing
 from atd_daemon.publishing.holders import Holder
 from atd_daemon.publishing.journal import Entry
 from atd_daemon.publishing.patience import MAX_SILENT_WAIT_S, Listener, Nobody, Patience
@@ -208,6 +209,28 @@ class Publishing:
                 journal.end(entry.id, done=False)
         return undone
 
+    async def edit(self, asked: Edit, listener: Listener) -> Edited:
+        """Change the card of a data set, and read it back with proof.
+
+        Raises:
+            LoginRefused: the account is not logged in.
+            Busy: the data set is being published right now.
+            AtdError: as `Editing.run`.
+        """
+        did = self.tools.accounts.get(asked.account).did
+        if self.tools.journal.is_being_sent(did, asked.name):
+            raise Busy(f"{asked.name} of {did} is being published right now")
+        identity = await self.tools.resolver.identity(did)
+        patience, sender = self._sending(identity, listener)
+        editing = Editing(identity, asked, self.tools.resolver, sender, patience, listener)
+        return await editing.run(self.tools.clock.now())
+
+    def _sending(self, identity: Identity, listener: Listener) -> tuple[Patience, Sender]:
+        tools = self.tools
+        patience = Patience(tools.clock, listener)
+        sender = Sender(tools.accounts, self._prover, identity, patience, tools.checkpoint)
+        return patience, sender
+
     def _where(self, asked: Begin, current: Current) -> tuple[str, str | None]:
         """The destination and its base URL: as asked, else as the last time, else the PDS.
 
@@ -230,8 +253,7 @@ class Publishing:
 
     async def _undo(self, identity: Identity, name: str, listener: Listener) -> Unpublished:
         tools = self.tools
-        patience = Patience(tools.clock, listener)
-        sender = Sender(tools.accounts, self._prover, identity, patience, tools.checkpoint)
+        patience, sender = self._sending(identity, listener)
         undo = Undo(
             identity,
             name,

@@ -256,8 +256,14 @@ def loader_manifest(resolved: ResolvedDataset) -> Json:
         layout=release.layout.to_value(),
         cuts=cuts,
         splits=[loader_split(one) for one in resolved.splits],
+        deprecated=deprecated(resolved),
         proof=proof_of(resolved.release, identity.handle),
     )
+
+
+def deprecated(resolved: ResolvedDataset) -> str | None:
+    """Why the data set should no longer be used, where its head is known and says so."""
+    return None if resolved.head is None else resolved.head.record.deprecated
 
 
 def release_summary(resolved: ResolvedDataset) -> Json:

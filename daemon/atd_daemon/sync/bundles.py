@@ -108,7 +108,7 @@ class Bundler:
             return found.uri
         asked = replace(parse_dataset_ref(ref), split=None)
         resolved = await self._resolver.dataset(asked)
-        if asked.version is not None or resolved.head is None:
+        if not asked.is_latest or resolved.head is None:
             return resolved.release.uri
         return resolved.head.uri
 

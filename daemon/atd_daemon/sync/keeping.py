@@ -118,6 +118,7 @@ class Keeping:
         Nobody is asked for what is kept, unless some of its shard lists are not in the index; if
         those cannot be had, their splits have no shards here.
         """
+        ref = await self._resolver.settled(ref)
         did = await self.did_of(ref)
         row = self.kept.get(did, ref.name)
         known = None
@@ -216,6 +217,7 @@ class Keeping:
             LocalError: there is no such split or shard.
         """
         await asyncio.to_thread(self._cache.reconcile)
+        ref = await self._resolver.settled(ref)
         did = await self.did_of(ref)
         held = await asyncio.to_thread(self._cache.holdings.all)
         row = self.kept.get(did, ref.name)

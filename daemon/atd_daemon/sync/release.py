@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
-from atd.errors import Absent, IdentityMismatch, LexiconError, LocalError, Unreachable
+from atd.errors import (
+    Absent,
+    IdentityMismatch,
+    LexiconError,
+    LocalError,
+    RecordAbsent,
+    Unreachable,
+)
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did
 from atd.records import (
+    Alias,
     Dataset,
     RecipeRecord,
     Record,
@@ -96,6 +104,11 @@ class ReleaseWalk:
     async def _release(self, ref: DatasetRef) -> tuple[Found[Dataset] | None, Found[Release]]:
         """The head, and the release that it points to or that was asked for."""
         did = self._identity.did
+        if ref.alias is not None:
+            head = await self._get(head_uri(did, ref.name), Dataset)
+            release = await self._get(named(head, ref.alias).release, Release)
+            self.subject = release.uri
+            return head, release
         if ref.version is None:
             head = await self._get(head_uri(did, ref.name), Dataset)
             self.subject = head.uri
@@ -180,6 +193,22 @@ def of_kind(found: Found[Record], kind: type[T]) -> Found[T]:
     if not isinstance(found.record, kind):
         raise LexiconError(f"expected a {kind.NSID} at {found.uri}")
     return found  # type: ignore[return-value]  # what was checked is its type parameter
+
+
+def named(head: Found[Dataset], alias: str) -> Alias:
+    """What the head calls ``alias``.
+
+    Raises:
+        RecordAbsent: it calls none so, as is proved by the head.
+    """
+    found = head.record.alias(alias)
+    if found is None:
+        names = ", ".join(one.name for one in head.record.aliases) or "none"
+        raise RecordAbsent(
+            f"{head.uri} has no alias {alias} (signed at rev {head.rev}); it has {names}",
+            next_step="leave it out for the latest release, or name a version",
+        )
+    return found
 
 
 def _chosen(release: Release, names: Sequence[str] | None) -> list[Split]:

@@ -22,6 +22,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
@@ -44,7 +45,7 @@ from atd.protocol.cbor import Cid
 from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedAbsence, VerifiedCommit, VerifiedRecord, VerifiedRepo
 from atd.protocol.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid
-from atd.records import Record, StrongRef, parse
+from atd.records import Dataset, Record, StrongRef, head_uri, parse
 from atd.refs import DatasetRef, parse_dataset_ref
 from atd_daemon.catalog import Catalog, Changes, Flaw
 from atd_daemon.config import Config
@@ -53,7 +54,7 @@ from atd_daemon.network.fetch import offline_now
 from atd_daemon.network.pds import PdsReader
 from atd_daemon.sync.found import Found, Indexed, ResolvedDataset, found_of
 from atd_daemon.sync.prover import Proven, Prover
-from atd_daemon.sync.release import ReleaseWalk
+from atd_daemon.sync.release import ReleaseWalk, named, of_kind
 from atd_daemon.sync.together import together
 
 _PIECE: Final = 500  # records of a repository that go in at once: a moment's work
@@ -165,6 +166,19 @@ class Resolver:
                     self._catalog.problem, walk.subject, error, now=self._clock()
                 )
             raise
+
+    async def settled(self, ref: DatasetRef) -> DatasetRef:
+        """``ref`` with the version that its alias, if it has one, stands for now.
+
+        Raises:
+            RecordAbsent: the data set has no such alias.
+            AtdError: as `record`, for the head.
+        """
+        if ref.alias is None:
+            return ref
+        did = (await self.identity(ref.authority)).did
+        head = of_kind(await self.record(head_uri(did, ref.name)), Dataset)
+        return replace(ref, alias=None, version=named(head, ref.alias).version)
 
     async def publisher(
         self, actor: Handle | Did | str, *, refresh: bool = False, allow_previous_key: bool = False

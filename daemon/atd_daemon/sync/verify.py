@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from atd.errors import AtdError, DigestMismatch, ProofError, RecordAbsent, StaleRevision
-from atd.names import DATASET
 from atd.protocol import mst
 from atd.protocol.car import read_car
 from atd.protocol.cbor import Cid
@@ -93,7 +92,7 @@ class Verifier:
                 yield step
             resolved = await self._resolve(ref)
             self.resolved = resolved
-            for step in _records(resolved, first):
+            for step in _records(resolved, ref):
                 yield step
         except _Broken as broken:
             self.failure = broken.cause
@@ -199,20 +198,22 @@ class _Saying:
 
 
 def _first_record(ref: DatasetRef, did: Did) -> AtUri:
-    """The head, or the release where a version is asked for."""
+    """The head, or the release where a version is asked for; an alias is the head's word."""
     if ref.version is None:
         return head_uri(did, ref.name)
     return release_uri(did, ref.name, ref.version)
 
 
-def _records(resolved: ResolvedDataset, first: AtUri) -> list[Step]:
+def _records(resolved: ResolvedDataset, ref: DatasetRef) -> list[Step]:
     """A step for each record that `Resolver.dataset` proved."""
     expected: list[tuple[Found[Record], Cid | None]] = []
     if resolved.head is not None:
         expected.append((resolved.head, None))
-    pinned = resolved.head is not None and first.collection == DATASET
-    latest = resolved.head.record.latest.cid if pinned and resolved.head else None
-    expected.append((resolved.release, latest))
+    meant: Cid | None = None
+    if resolved.head is not None and ref.version is None:
+        named_so = ref.alias and resolved.head.record.alias(ref.alias)
+        meant = (named_so.release if named_so else resolved.head.record.latest).cid
+    expected.append((resolved.release, meant))
     expected.append((resolved.schema, resolved.release.record.schema.cid))
     expected += [(part, part.cid) for split in resolved.splits for part in split.parts]
     steps = []

@@ -87,6 +87,7 @@ STREAMS: Final[Mapping[api.Endpoint, Stream]] = {
     api.UNPUBLISH: publishing.unpublish,
     api.PUT_RECIPE: recipes.put_recipe,
     api.REMOVE_RECIPE: recipes.remove_recipe,
+    api.EDIT: publishing.edit,
 }
 
 FILES: Final[Mapping[api.Endpoint, File]] = {

@@ -156,6 +156,7 @@ async def _releases_of(services: Services, ref: DatasetRef, known: Iterable[str]
 
     Nobody is asked where the index says who the publisher is: what is here can be let go offline.
     """
+    ref = await services.resolver.settled(ref)
     actor = ref.authority
     did = actor if isinstance(actor, Did) else services.catalog.did_of(actor)
     if did is None:

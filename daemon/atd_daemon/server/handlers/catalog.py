@@ -84,7 +84,7 @@ async def get_dataset(services: Services, given: Json) -> Json:
     try:
         resolved = await _resolved(services, ref, fresh, allow)
     except (RemoteError, Absent) as error:
-        if isinstance(error, StaleRevision) or ref.version is not None:
+        if isinstance(error, StaleRevision) or not ref.is_latest:
             raise
         card = await _head(services, identity, ref, allow)
         # The head proves, so it is its release that does not: a state to show, not to list.

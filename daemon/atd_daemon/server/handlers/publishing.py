@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from atd_daemon.publishing.asked import Begin, Commit
+from atd_daemon.publishing.edit import Edit
 from atd_daemon.server.streams import Events
 from atd_daemon.services import Services
 
@@ -45,3 +46,8 @@ async def unpublish(services: Services, given: dict[str, Any], events: Events) -
         consent=given.get("consent", False),
     )
     return undone.to_json()
+
+
+async def edit(services: Services, given: dict[str, Any], events: Events) -> dict[str, Any]:
+    """Answer ``network.atd.publishing.edit``."""
+    return (await services.publishing.edit(Edit.from_json(given), events)).to_json()

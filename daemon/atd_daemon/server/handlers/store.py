@@ -58,6 +58,7 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
         "samples": sum(shard.entry.samples for shard in shards),
         "bytes": sum(shard.entry.size for shard in shards),
         "fetched": tally.fetched,
+        **views.present(deprecated=views.deprecated(resolved)),
     }
 
 
