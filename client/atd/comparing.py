@@ -182,8 +182,11 @@ class Changes:
         """In one line: versions, step, samples, shards."""
         parts = [f"{one.name} {_samples(one)}" for one in self.splits if one.differs]
         if self.schema:
-            parts.append(f"{len(self.schema)} in the schema")
-        parts += [f"{amount.shards} shards {name}" for name, amount in self.shards.items()]
+            parts.append(f"schema {'; '.join(one.line for one in self.schema)}")
+        parts += [
+            f"{amount.shards} shard{'' if amount.shards == 1 else 's'} {name}"
+            for name, amount in self.shards.items()
+        ]
         step = "" if self.step is None else f" ({self.step.name.lower()})"
         return f"{self.before} -> {self.after or '?'}{step}: {', '.join(parts)}"
 

@@ -238,6 +238,26 @@ async def test_another_store_than_that_of_the_old_shards_is_refused(
     assert sorted(sample.n for sample in atd.load(str(folder))) == [*range(20), *range(100, 105)]
 
 
+async def test_a_numbered_append_that_is_run_again_adds_nothing_twice(
+    world: World, daemon: Client, alice: Account
+) -> None:
+    await publish(daemon, noise(100))
+    second = await append(daemon, noise(20, 100))
+    records, sent = dict(alice.head.records), len(uploads(world))
+    again = await append(daemon, noise(20, 100))
+    assert (again.unchanged, again.version, again.cid) == (True, "1.1.0", second.cid)
+    assert (again.samples, again.bytes, again.shards) == (120, second.bytes, second.shards)
+    assert again.warnings == ("1.1.0 added these samples already: they were not added again",)
+    assert (alice.head.records, len(uploads(world))) == (records, sent)
+    assert not daemon.services.publishing.tools.journal.open_ids()
+    other = await append(daemon, noise(20, 200))
+    assert (other.version, other.samples) == ("1.2.0", 140)
+    keyed = [
+        (f"k{n}", {"n": int(n), "noise": x}) for n, x in zip(*noise(20, 200).values(), strict=True)
+    ]
+    assert (await append(daemon, keyed)).samples == 160, "with keys, the same rows may come twice"
+
+
 async def test_of_two_at_once_one_wins_and_the_other_succeeds_when_run_again(
     world: World, daemon: Client, alice: Account, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ def test_names_in_any_script_make_distinct_keys(tmp_path: Path) -> None:
 
 def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
     pictures.put(tmp_path / "rose" / "1.png")
-    (tmp_path / "LICENSE").write_text("MIT")
+    (tmp_path / "numbers.dat").write_text("x")
     (tmp_path / "rose" / "notes.txt").write_text("x")
     (tmp_path / ".DS_Store").write_text("x")
     (warning,) = open_source(tmp_path).warnings

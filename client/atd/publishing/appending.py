@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
 
 import numpy as np
 
 from atd.errors import BadSource, SchemaMismatch
 from atd.manifest import Manifest, ManifestShard
 from atd.publishing.previous import Previous
+from atd.publishing.repeating import repeats
 from atd.publishing.sources.given import silent
 from atd.publishing.sources.keys import RowKey, row_key
 from atd.publishing.sources.source import (
@@ -52,10 +54,12 @@ class Addition:
 
     Args:
         source: what is to be packed, whose keys are free.
+        previous: what it is added to.
         keys: those of each split that is packed.
     """
 
     source: Source
+    previous: Previous
     keys: Mapping[str, _Keys]
     skip_bad: bool
 
@@ -78,10 +82,10 @@ class Addition:
         if source.packed is not None:
             packed, skipped = _packed(source.packed, added.schema, previous, tell, skip_bad)
             kept = replace(added, packed=packed, skipped=(*source.skipped, *skipped))
-            return cls(kept, {}, skip_bad)
+            return cls(kept, previous, {}, skip_bad)
         keys = {name: _Keys(name, previous, tell) for name in source.splits}
         splits = {name: keys[name].over(split) for name, split in source.splits.items()}
-        return cls(replace(added, splits=splits), keys, skip_bad)
+        return cls(replace(added, splits=splits), previous, keys, skip_bad)
 
     @staticmethod
     def expected(source: Source, previous: Previous) -> Source:
@@ -93,6 +97,16 @@ class Addition:
         schema = _fitted(source, previous)
         layout = _extended(previous.layout, schema)
         return replace(source, schema=schema, layout=layout, inferred=False)
+
+    def is_repeated(self, manifest: Manifest, begun: Mapping[str, Any]) -> bool:
+        """Whether the latest release added just these samples; only numbered ones can be.
+
+        Args:
+            manifest: of what was packed.
+        """
+        if not self.keys or any(one.named for one in self.keys.values()) or begun["resumed"]:
+            return False
+        return repeats(self.previous, manifest, Path(begun["staging"]))
 
     def left_out(self) -> tuple[str, ...]:
         """What was left out, in words, once all is packed.
@@ -222,6 +236,8 @@ class _Keys:
     previous: Previous
     progress: Progress
     duplicates: list[str] = field(default_factory=list)
+    named: bool = False
+    """Whether a sample came with a name of its own."""
 
     def over(self, split: SplitSource) -> SplitSource:
         """``split`` under keys that are free."""
@@ -236,6 +252,7 @@ class _Keys:
         self.duplicates.clear()
         some = False
         for key, value in pairs:
+            self.named = self.named or not isinstance(key, RowKey)
             if isinstance(key, RowKey):
                 yield row_key(int(key) + self._start), value
             elif self.knows(key):

@@ -164,7 +164,8 @@ def publish(
         version: semver; the next one where it is None. One that says less than what changed is
             refused, unless ``force_version``.
         append: ``source`` holds only what is new: all of the latest release stays, and is neither
-            packed nor sent again. Rows without names are numbered on after the last.
+            packed nor sent again. Rows without names are numbered on after the last; those that
+            the latest release added already are not added twice.
         shard_size: bytes of a shard to aim at.
         order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
         strip_metadata: take EXIF and its like out of images.
@@ -228,6 +229,8 @@ def publish(
             resumable=True,
         )
         left_out = opened.left_out if addition is None else addition.left_out()
+        if addition is not None and addition.is_repeated(made, begun):
+            return _repeated(daemon, begun, name)
         found = None if previous is None else compare(begun, made, previous, append=append)
         if found is not None:
             _tell(found.changes, on_progress)
@@ -384,6 +387,23 @@ def _agree(name: str, yes: bool, confirm: Confirm | None, made: Callable[[], Pla
     agreed = confirm(made()) if confirm is not None else yes
     if not agreed:
         raise NeedsConsent(f"nothing is published under {name} yet; {PUBLIC}")
+
+
+def _repeated(daemon: Connection, begun: Mapping[str, Any], name: str) -> PublishedRelease:
+    """What is published already, because the latest release added just these samples."""
+    daemon.call(api.ABANDON, input={"id": begun["id"]})
+    last = begun["previous"]
+    said = {
+        **{key: begun[key] for key in ("did", "handle") if key in begun},
+        **{key: last[key] for key in ("uri", "cid", "version", "samples", "shards")},
+        "name": name,
+        "bytes": last["size"],
+        "unchanged": True,
+        "newShards": 0,
+        "uploaded": 0,
+        "warnings": [f"{last['version']} added these samples already: they were not added again"],
+    }
+    return PublishedRelease.from_json(said)
 
 
 def _tell(changes: Changes, on_progress: OnProgress | None) -> None:

@@ -23,6 +23,7 @@ from atd.protocol.cbor import Cid
 from atd.publishing.sources.source import Progress
 from atd.records import Layout
 from atd.schema.fields import Schema
+from atd.service import show
 from atd.shards.reader import ShardFile
 from atd.shards.sidecars import FOLDER, Sidecars
 
@@ -66,7 +67,19 @@ class Previous:
         """The release that ``network.atd.publishing.begin`` calls the previous; None: none."""
         if "previous" not in begun:
             return None
-        ref = f"{begun['did']}/{name}@{begun['previous']['version']}"
+        version = begun["previous"]["version"]
+        return cls._of(f"{begun['did']}/{name}@{version}", connection)
+
+    def predecessor(self) -> Self | None:
+        """The release before it, if one is known."""
+        versions = show(self.ref, allow_previous_key=True, connection=self.connection).releases
+        older = versions[versions.index(self.version) + 1 :] if self.version in versions else ()
+        if not older:
+            return None
+        return self._of(f"{self.ref.rpartition('@')[0]}@{older[0]}", self.connection)
+
+    @classmethod
+    def _of(cls, ref: str, connection: Connection) -> Self:
         answer = connection.call(api.GET_RELEASE, {"ref": ref, "allowPreviousKey": True})
         splits = {
             split["name"]: tuple(
@@ -105,7 +118,7 @@ class Previous:
             progress(f"{READING} of {split}", done, total)
             index = sidecars.read(shard.digest, shard.size)
             if index is None:
-                index = self._open(shard).index
+                index = self.open(shard).index
                 sidecars.keep(shard.digest, index)
             yield index.keys
             done += shard.samples
@@ -117,7 +130,8 @@ class Previous:
             last = max(last, *(int(key) for key in keys if _NUMBER.fullmatch(key)), -1)
         return last + 1
 
-    def _open(self, shard: OldShard) -> ShardFile:
+    def open(self, shard: OldShard) -> ShardFile:
+        """A shard of it; it is fetched and verified if it is not here."""
         question = {"digest": str(shard.digest), "release": self.uri}
         path = Path(self.connection.call(api.LOCATE_SHARD, input=question)["path"])
         return ShardFile(path, self.schema, self.layout, name=shard.name)
@@ -139,14 +153,12 @@ class Previous:
             if not gone or not come:
                 added, removed = (sum(one.samples for one in part) for part in (come, gone))
                 found[name] = KeyCounts(added, removed, 0)
-            elif self._readable(name, gone, come):
+            elif self.readable(name, gone, come):
                 found[name] = self._count(gone, come, manifest, folder)
         return found
 
-    def _readable(
-        self, split: str, gone: Sequence[OldShard], come: Sequence[ManifestShard]
-    ) -> bool:
-        """Whether these are here and few enough to be read."""
+    def readable(self, split: str, gone: Sequence[OldShard], come: Sequence[ManifestShard]) -> bool:
+        """Whether old and new shards are few enough to be read, and the old ones here."""
         differ: list[ShardLike] = [*gone, *come]
         if sum(one.size for one in differ) > MAX_COMPARED_BYTES:
             return False
@@ -161,19 +173,19 @@ class Previous:
         manifest: Manifest,
         folder: Path,
     ) -> KeyCounts:
-        left = {key: mark for shard in gone for key, mark in _marks(self._open(shard))}
+        left = {key: mark for shard in gone for key, mark in marks(self.open(shard))}
         added = changed = 0
         for shard in come:
             file = ShardFile(folder / shard.name, manifest.schema, manifest.layout)
-            for key, mark in _marks(file):
+            for key, mark in marks(file):
                 before = left.pop(key, None)
                 added += before is None
                 changed += before not in (None, mark)
         return KeyCounts(added, len(left), changed)
 
 
-def _marks(file: ShardFile) -> Iterator[tuple[str, bytes]]:
-    """Each key of a shard, with a digest of what it holds."""
+def marks(file: ShardFile) -> Iterator[tuple[str, bytes]]:
+    """Each key of a shard, with a digest of what its sample holds."""
     for i, key in enumerate(file.index.keys):
         mark = hashlib.blake2b(digest_size=16)
         for suffix, data in sorted(file.members(i).items()):
