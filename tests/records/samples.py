@@ -12,6 +12,7 @@ from atd.protocol.identity import Identity
 from atd.protocol.proof import VerifiedRecord, verify_record
 from atd.protocol.syntax import AtUri, Did, Tid
 from atd.records import (
+    Alias,
     BlobRef,
     Creator,
     CutParameters,
@@ -105,6 +106,10 @@ DATASET = Dataset(
     homepage="https://flowers.example/",
     agreement="Be kind.",
     deprecated="Use plants.",
+    aliases=(
+        Alias("stable", ref(records.RELEASE, "flowers:1.0.0")),
+        Alias("next", ref(records.RELEASE, "flowers:1.1.0")),
+    ),
 )
 
 VALID: dict[str, tuple[Record, str]] = {

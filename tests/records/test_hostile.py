@@ -73,6 +73,22 @@ CASES: list[tuple[str, Change, str]] = [
     ),
     (
         "dataset",
+        put("aliases", 1, "release", to=to_ref("network.atd.release", "tulips:1.0.0")),
+        r"aliases\[1\]\.release\.uri: expected a release of flowers",
+    ),
+    (
+        "dataset",
+        put("aliases", 0, "release", to=to_ref("network.atd.release", "flowers:1.0.0", MALLORY)),
+        r"aliases\[0\]\.release\.uri: expected a record of did:plc:7iza",
+    ),
+    ("dataset", put("aliases", 0, "name", to="latest"), r"aliases\[0\]: expected the alias"),
+    (
+        "dataset",
+        put("aliases", 0, "name", to="next"),
+        r"expected distinct aliases, found next, next",
+    ),
+    (
+        "dataset",
         put("latest", to=to_ref("network.atd.release", "flowers")),
         r"latest\.uri: expected a record key NAME:VERSION",
     ),

@@ -62,6 +62,20 @@ def test_versions_are_ordered_by_semver_precedence() -> None:
     assert sorted(mixed, key=names.version_order) == ORDERED
 
 
+@pytest.mark.parametrize("alias", ["stable", "a", "best-of.2024_x", "v", "vision", "x" * 64])
+def test_aliases_of_releases(alias: str) -> None:
+    assert names.check_alias(alias) == alias
+
+
+@pytest.mark.parametrize(
+    "alias",
+    ["", "latest", "v1", "v1.0.0", "v2-rc", "1", "1.0.0", "A", "-a", "a b", "a\n", "x" * 65],
+)
+def test_what_is_no_alias_of_a_release(alias: str) -> None:
+    with pytest.raises(InvalidSyntax, match="expected the alias"):
+        names.check_alias(alias)
+
+
 @pytest.mark.parametrize("split", ["train", "test-2", "a.b"])
 def test_names_of_splits(split: str) -> None:
     assert names.check_split(split) == split

@@ -29,7 +29,9 @@ def test_a_proved_record_is_parsed(name: str) -> None:
 
 def test_keys_that_the_lexicon_does_not_name_are_no_fault() -> None:
     later = {**value("dataset"), "moderators": [{"name": "Bob"}]}
-    assert records.parse_value(uri("dataset"), later) == VALID["dataset"][0]
+    found = records.parse_value(uri("dataset"), later)
+    assert found == VALID["dataset"][0]
+    assert found.to_value() == later, "and they are written again"
 
 
 def test_a_data_set_may_leave_its_name_to_its_key() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from atd.protocol.cbor import Cid
 from atd.protocol.syntax import AtUri
-from atd.records import Creator, Dataset, Layout, Release, Split, StrongRef
+from atd.records import Alias, Creator, Dataset, Layout, Release, Split, StrongRef
 from atd.schema.differences import (
     MAX_DIFFERENCES,
     MAX_WORDS,
@@ -72,6 +72,30 @@ def test_a_card_is_compared_field_by_field():
         ("+", "creator", None, "Alice"),
     ]
     assert said(card_differences(new, CARD))[1] == ("-", "title", "Flowers", None)
+
+
+def test_aliases_and_the_order_of_words_are_compared():
+    named = replace(
+        CARD,
+        tags=("b", "a"),
+        aliases=(
+            Alias("stable", ref("release", "flowers:1.0.0")),
+            Alias("next", ref("release", "flowers:1.1.0")),
+        ),
+    )
+    assert said(card_differences(CARD, named)) == [
+        ("~", "order of tags", None, None),
+        ("+", "alias stable", None, "1.0.0"),
+        ("+", "alias next", None, "1.1.0"),
+    ]
+    moved = replace(named, aliases=(Alias("stable", ref("release", "flowers:1.1.0")),))
+    assert said(card_differences(named, moved)) == [
+        ("~", "alias stable", "1.0.0", "1.1.0"),
+        ("-", "alias next", "1.1.0", None),
+    ]
+    other = replace(named, aliases=(Alias("stable", ref("release", "flowers:1.0.0", b"other")),))
+    (one, _) = card_differences(named, other)
+    assert one.before != one.after
 
 
 def test_a_head_that_points_to_other_content_of_the_same_version_says_so():

@@ -31,6 +31,12 @@ DID = Did("did:plc:7iza6de2dwap2sbkpav7c6c6")
         ("@alice.example.com/com.lecun.mnist", DatasetRef(ALICE, "com.lecun.mnist")),
         ("@alice.example.com/flowers@1.2.0", DatasetRef(ALICE, "flowers", "1.2.0")),
         ("@alice.example.com/flowers:train", DatasetRef(ALICE, "flowers", None, "train")),
+        ("@alice.example.com/flowers@stable", DatasetRef(ALICE, "flowers", alias="stable")),
+        (
+            f"{DID}/flowers@best-of.2024_x:train",
+            DatasetRef(DID, "flowers", None, "train", "best-of.2024_x"),
+        ),
+        ("@alice.example.com/flowers@latest", DatasetRef(ALICE, "flowers")),
         (
             "alice.example.com/flowers@2.0.0-rc.1:test",
             DatasetRef(ALICE, "flowers", "2.0.0-rc.1", "test"),
@@ -67,7 +73,11 @@ def test_every_way_to_name_a_data_set(text: str, expected: object) -> None:
         "@alice.example.com/Flowers",
         "@alice.example.com/flowers/extra",
         "@alice.example.com/flowers@",
-        "@alice.example.com/flowers@one",
+        "@alice.example.com/flowers@One",
+        "@alice.example.com/flowers@v1",
+        "@alice.example.com/flowers@1.0",
+        "@alice.example.com/flowers@one two",
+        f"at://{DID}/network.atd.release/flowers:stable",
         "@alice.example.com/flowers@1.0.0+build",
         "@alice.example.com/flowers:",
         "@alice.example.com/flowers:../x",
@@ -100,6 +110,7 @@ def test_what_is_written_reads_back() -> None:
         DatasetRef(ALICE, "flowers"),
         DatasetRef(ALICE, "flowers", "1.0.0", "train"),
         DatasetRef(DID, "flowers", None, "train"),
+        DatasetRef(DID, "flowers", None, "train", "stable"),
     ):
         assert parse_ref(str(ref)) == ref
 
@@ -127,7 +138,10 @@ def test_a_publisher_is_a_handle_with_or_without_at_or_a_did() -> None:
         ("@alice.example.com/mnist", None),
         (str(DID), None),
         (f"at://{DID}/network.atd.dataset/mnist", None),
-        ("mnist@one", None),
+        ("mnist@One", None),
+        ("mnist@v1.0", None),
+        ("mnist@stable:train", NameRef("mnist", None, "train", "stable")),
+        ("mnist@latest", NameRef("mnist")),
         ("mnist:", None),
         ("..", None),
         ("~", None),

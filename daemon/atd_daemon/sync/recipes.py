@@ -26,7 +26,7 @@ from atd.records import (
 )
 from atd.refs import DatasetRef, parse_dataset_ref
 from atd_daemon.sync.found import Found
-from atd_daemon.sync.release import of_kind
+from atd_daemon.sync.release import named, of_kind
 from atd_daemon.sync.resolve import Resolver
 
 _PULL: Final = "it has shards instead: atd pull {ref}"
@@ -66,7 +66,7 @@ class RecipeFinder:
         if release is not None and release.record.recipe is not None:
             pinned = await self._record(release.record.recipe)
             return FoundRecipe(identity, pinned, release.uri)
-        if release is not None and ref.version is not None:
+        if release is not None and not ref.is_latest:
             raise RecordAbsent(f"{ref} carries no recipe", next_step=_PULL.format(ref=ref))
         try:
             return FoundRecipe(identity, await self._record(recipe_uri(did, ref.name)))
@@ -79,14 +79,17 @@ class RecipeFinder:
             raise RecordAbsent(f"{ref} has no recipe", next_step=_PULL.format(ref=ref)) from None
 
     async def _release(self, ref: DatasetRef, did: Did) -> Found[Release] | None:
-        """The release that is meant; None: no data set of that name, and no version was given."""
+        """The release that is meant; None: no data set of that name, and no version or alias."""
         if ref.version is not None:
             return of_kind(await self._get(release_uri(did, ref.name, ref.version)), Release)
         try:
             head = of_kind(await self._get(head_uri(did, ref.name)), Dataset)
         except RecordAbsent:
+            if ref.alias is not None:
+                raise
             return None
-        return of_kind(await self._get(head.record.latest), Release)
+        meant = head.record.latest if ref.alias is None else named(head, ref.alias).release
+        return of_kind(await self._get(meant), Release)
 
     async def _record(self, where: AtUri | StrongRef) -> Found[RecipeRecord]:
         return of_kind(await self._get(where), RecipeRecord)
