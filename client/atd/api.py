@@ -80,6 +80,7 @@ GET_RELEASE: Final = Endpoint("network.atd.catalog.getRelease", "query")
 GET_RECIPE: Final = Endpoint("network.atd.catalog.getRecipe", "query")
 SEARCH_RECIPES: Final = Endpoint("network.atd.catalog.searchRecipes", "query")
 LOCATE_REPO: Final = Endpoint("network.atd.catalog.locateRepo", "query")
+GET_PREVIEW: Final = Endpoint("network.atd.catalog.getPreview", "query")
 GET_PROOF: Final = Endpoint("network.atd.catalog.getProof", "query", CAR)
 VERIFY: Final = Endpoint("network.atd.catalog.verify", "procedure", JSONL)
 
@@ -139,6 +140,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         GET_RECIPE,
         SEARCH_RECIPES,
         LOCATE_REPO,
+        GET_PREVIEW,
         GET_PROOF,
         VERIFY,
         PULL,

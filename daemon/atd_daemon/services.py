@@ -41,6 +41,7 @@ from atd_daemon.sync.follow.follower import Follower
 from atd_daemon.sync.follow.timing import Time, WallTime
 from atd_daemon.sync.identities import CatalogIdentities
 from atd_daemon.sync.keeping import Keeping
+from atd_daemon.sync.previews import FOLDER, Previews
 from atd_daemon.sync.resolve import Resolver
 from atd_daemon.sync.shelf import Shelf
 
@@ -70,6 +71,7 @@ class Services:
     keeping: Keeping
     shelf: Shelf
     bundler: Bundler
+    previews: Previews
     mirrors: MirrorSearch
     publishing: Publishing
     host: HostListener
@@ -121,6 +123,8 @@ async def wired(
         stack.callback(catalog.close)
         store = Store(config.cache_dir / "shards", fetcher, config)
         stack.push_async_callback(store.close)
+        beside = Store(config.cache_dir / FOLDER, fetcher, config)
+        stack.push_async_callback(beside.close)
         host = build.host()
         directory = Directory(fetcher, txt, config, clock=clock, cache=CatalogIdentities(catalog))
         pds = MirroredReader(fetcher, config)
@@ -144,6 +148,7 @@ async def wired(
             keeping=Keeping(catalog, resolver, store, cache, clock),
             shelf=Shelf(catalog, resolver, cache),
             bundler=Bundler(directory, resolver, catalog, clock),
+            previews=Previews(beside),
             mirrors=MirrorSearch(fetcher),
             publishing=publishing,
             host=host,

@@ -42,7 +42,7 @@ LIBRARY = [
         f"atd.{room}"
         for room in ("bundles", "changes", "comparing", "editing", "following", "keeping", "locks")
     ),
-    *(f"atd.{room}" for room in ("proofs", "service", "s3", "versions")),
+    *(f"atd.{room}" for room in ("proofs", "service", "s3", "statistics", "versions")),
 ]
 
 PUBLIC = [
@@ -83,6 +83,8 @@ ARROWS: dict[str, list[str]] = {
     "atd.following": [*ASKING, "atd.service"],
     "atd.keeping": [*ASKING, "atd.service"],
     "atd.editing": [*ASKING, *RECORDS, "atd.cards", "atd.changes", "atd.service"],
+    "atd.statistics": [*SHARDS, "atd.statistics"],
+    "atd.statistics.asking": [*SHARDS, *ASKING, "atd.service", "atd.statistics"],
     "atd.locks": [*ASKING, "atd.protocol.cid"],
     "atd.proofs": [*RECORDS, *ASKING, "atd.bundles"],
     **{key: [*BASE, "atd.protocol.syntax", "atd.protocol.cid", *RECIPE] for key in RECIPE},
@@ -166,6 +168,7 @@ DOORS: dict[str, list[str]] = {
         "atd.recipes.readers",
         "atd.schema",
         "atd.shards",
+        "atd.statistics",
         "atd.dataset",
         "atd.publishing",
         "atd_daemon.demo",

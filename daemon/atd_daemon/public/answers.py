@@ -23,9 +23,11 @@ from atd_daemon.public.reading import Reading
 from atd_daemon.public.shards import SharedShards
 from atd_daemon.server import views
 from atd_daemon.server.files import ShardResponse, send_shard
+from atd_daemon.server.handlers import previews
 from atd_daemon.server.handlers.search import filters_of
 from atd_daemon.sync.bundles import Bundler
 from atd_daemon.sync.found import ResolvedDataset
+from atd_daemon.sync.previews import Previews
 from atd_daemon.sync.release import named
 
 Json = dict[str, Any]
@@ -41,6 +43,7 @@ class Shared:
     reading: Reading
     shards: SharedShards
     bundler: Bundler
+    previews: Previews
     health: HealthWatch
     clients: Clients
     connections: Connections
@@ -112,6 +115,14 @@ async def get_release(shared: Shared, given: Given) -> Json:
     async with shared.walking:
         resolved = await shared.reading.dataset(ref)
         return await asyncio.to_thread(views.loader_manifest, resolved)
+
+
+async def get_preview(shared: Shared, given: Given) -> Json:
+    """``network.atd.catalog.getPreview``: of a release whose preview is here."""
+    ref = parse_dataset_ref(given["ref"])
+    async with shared.walking:
+        resolved = await shared.reading.dataset(ref)
+        return await previews.answer(shared.previews, resolved)
 
 
 async def get_proof(shared: Shared, given: Given) -> bytes:

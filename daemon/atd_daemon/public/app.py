@@ -32,6 +32,7 @@ JSON_ROUTES: Final[dict[str, Callable[[Shared, Given], Awaitable[Json]]]] = {
     api.LIST_DATASETS.nsid: answers.list_datasets,
     api.GET_DATASET.nsid: answers.get_dataset,
     api.GET_RELEASE.nsid: answers.get_release,
+    api.GET_PREVIEW.nsid: answers.get_preview,
 }
 CAR_ROUTES: Final[dict[str, Callable[[Shared, Given], Awaitable[bytes]]]] = {
     api.GET_PROOF.nsid: answers.get_proof,

@@ -30,6 +30,7 @@ def share(services: Services, limits: Limits | None = None) -> Shared:
         reading=reading,
         shards=SharedShards(reading, services.store),
         bundler=services.bundler,
+        previews=services.previews,
         health=services.health,
         clients=Clients(allowed, time.monotonic),
         connections=Connections(allowed, time.monotonic),

@@ -63,6 +63,7 @@ class Composer:
         schema: the schema record to refer to; None: a new one is written.
         tid: the next fresh record key.
         now: seconds since 1970.
+        preview: the blob that a new release names as its preview.
     """
 
     did: Did
@@ -77,6 +78,7 @@ class Composer:
     schema: StrongRef | None
     tid: Callable[[], Tid]
     now: float
+    preview: BlobRef | None = None
     writes: list[Write] = field(default_factory=list)
 
     def compose(self, decision: Decision, key: str) -> Plan:
@@ -161,6 +163,7 @@ class Composer:
             previous=None if resolved is None else resolved.release.ref,
             notes=self.request.notes,
             derived_from=self.request.derived_from,
+            preview=self.preview,
         )
         uri = release_uri(self.did, self.name, version)
         return self._write(Action.CREATE, uri, record)

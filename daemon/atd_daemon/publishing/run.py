@@ -6,7 +6,8 @@ the top again, and finds in the journal and at the publisher's PDS what is done 
     check     every staged shard is what the manifest says           (again, each time)
     read      what is published, proved; what is appended, after it  (again, each time)
     decide    nothing? a card? a release, of which version?     ┐
-    place     shards to their destination, each journaled       │    (once: then the plan is fixed)
+    place     shards to their destination, each journaled,      │    (once: then the plan is fixed)
+              and the preview to the PDS                        │
     compose   records, keys and times chosen                    ┘ ─▶ journal
     send      batches, each looked for before it is sent again
     read back head, release, schema, shard lists with proof; shards by asking for them
@@ -36,6 +37,7 @@ from atd_daemon.network.account import Accounts
 from atd_daemon.publishing import current as state
 from atd_daemon.publishing.appending import appended, check_reachable, kept_entries
 from atd_daemon.publishing.asked import Commit, Published
+from atd_daemon.publishing.beside import Beside
 from atd_daemon.publishing.changes import changes_of, check_unmoved, refuse_unasked
 from atd_daemon.publishing.choosing import Chooser
 from atd_daemon.publishing.compose import Composer, content_of
@@ -95,6 +97,17 @@ class Run:
         self._listener = listener
         self._patience = Patience(tools.clock, listener)
         self._sender = Sender(tools.accounts, prover, identity, self._patience, tools.checkpoint)
+        self._beside = Beside(
+            tools.accounts,
+            tools.makers.reader,
+            tools.journal,
+            identity,
+            entry.id,
+            folder,
+            self._patience,
+            listener,
+            tools.checkpoint,
+        )
 
     @property
     def _did(self) -> Did:
@@ -103,6 +116,7 @@ class Run:
     async def run(self) -> Published:
         """Publish; raises what cannot be waited out, and a later run goes on from there."""
         staged = await self._checked()
+        await self._look_beside(staged)
         current = await self._patience.harmless("reading what is published", self._current)
         plan = self._planned(current, staged)
         if plan is None:
@@ -199,6 +213,8 @@ class Run:
         # But for what was published when the caller came back: by then it may be the plan itself.
         request = {key: one for key, one in self._entry.request.items() if key != "previous"}
         said = [manifest.digest(), request, dict(self._request.raw)]
+        if self._beside.digest is not None:
+            said.append(str(self._beside.digest))
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     async def _whole(
@@ -263,11 +279,13 @@ class Run:
         destination: Destination,
     ) -> Plan:
         blobs: Mapping[Cid, BlobRef] = {}
+        preview: BlobRef | None = None
         new: frozenset[Cid] = frozenset()
         if decision.version is not None:
             published = {entry.digest for _, entry in current.entries()}
             new = frozenset(shard.digest for shard in manifest.shards) - published
             blobs = await self._placing(current, manifest, destination).place()
+            preview = await self._beside.place()
         tids = iter(self._tools.journal.tids(2 * len(manifest.shards) + 2))
         composer = Composer(
             did=self._did,
@@ -282,6 +300,7 @@ class Run:
             schema=await self._schema(decision, current, manifest),
             tid=lambda: next(tids),
             now=self._tools.clock.now(),
+            preview=preview,
         )
         previous = None if current.resolved is None else current.resolved.release.ref.to_value()
         about = {
@@ -334,6 +353,7 @@ class Run:
                 detail = "the PDS lost blobs that no record referred to yet: uploading them again"
                 self._listener.step(name="uploading again", detail=detail)
                 await self._placing(current, manifest, destination).place(anew=True)
+                await self._beside.place(anew=True)
         self._listener.step(name="written", detail=f"{plan.head.uri} -> {plan.release.uri}")
 
     async def _read_back(
@@ -359,6 +379,8 @@ class Run:
             landed = current.head.cid == plan.head.cid  # by an earlier run, which checked nothing
             old = set() if landed else {entry.digest for _, entry in current.entries()}
             await self._placing(current, manifest, destination).check(old)
+        if not plan.about["cardOnly"]:
+            await self._beside.check(resolved.release.record.preview)
         self._listener.step(name="proved", detail=f"rev {resolved.head.rev}")
         self._tools.checkpoint("read back")
         return resolved
@@ -384,7 +406,10 @@ class Run:
             unchanged=bool(plan.about["cardOnly"]),
             new_shards=int(plan.about["newShards"]),
             uploaded=uploaded,
-            warnings=() if destination.warning is None else (destination.warning,),
+            warnings=(
+                *(() if destination.warning is None else (destination.warning,)),
+                *self._beside.warnings,
+            ),
             card_changed=bool(plan.about["cardOnly"]),
             changes=plan.about.get("changes"),
         )

@@ -161,9 +161,12 @@ class _Records:
         return found
 
     def digests(self, uris: list[AtUri]) -> Iterator[Cid]:
-        """The digests of the shards that these records list."""
+        """The digests of the shards that these records list, and of the previews they name."""
         for uri in uris:
             value = self.values[uri]
+            preview = value.get("preview") if isinstance(value, dict) else None
+            if isinstance(preview, dict) and isinstance(cid := preview.get("ref"), Cid):
+                yield cid
             shards = value.get("shards") if isinstance(value, dict) else None
             for shard in shards if isinstance(shards, list) else ():
                 if isinstance(shard, dict) and isinstance(digest := shard.get("digest"), Cid):
