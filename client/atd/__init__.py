@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from atd.shards.batch import Batch, Ragged
     from atd.shards.media import Audio, Image
+    from atd.statistics.asking import ReleaseStatistics, stats
 
 _ROOMS = {
     "atd.changes": ("ChangeInfo", "history", "log"),
@@ -87,6 +88,7 @@ _ROOMS = {
     ),
     "atd.shards.batch": ("Batch", "Ragged"),
     "atd.shards.media": ("Audio", "Image"),
+    "atd.statistics.asking": ("ReleaseStatistics", "stats"),
 }
 _HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names}
 _HOMES["pack"] = ("atd.publishing", "pack_folder")
@@ -108,6 +110,7 @@ __all__ = [
     "PublishedRelease",
     "Ragged",
     "Ref",
+    "ReleaseStatistics",
     "Row",
     "Shape",
     "__version__",
@@ -138,6 +141,7 @@ __all__ = [
     "schema_of",
     "search",
     "show",
+    "stats",
     "tag",
     "unpublish",
     "untrack",

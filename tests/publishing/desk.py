@@ -13,6 +13,7 @@ import numpy as np
 from atd.manifest import Manifest
 from atd.protocol.cbor import Cid
 from atd.publishing.packing import pack
+from atd.publishing.previewing import write_preview
 from atd.publishing.sources.opening import open_source
 from atd_daemon.network.account import Accounts
 from atd_daemon.publishing.asked import Begin, Begun, Commit, Published
@@ -124,13 +125,16 @@ class Desk:
         name: str = "numbers",
         *,
         request: dict[str, Any] | None = None,
+        preview: str = "none",
         **asked: Any,
     ) -> Published:
         """Begin, pack, commit: what a client does."""
         begun = await self.begin(name, **{"shard_size": SMALL, **asked})
         assert begun.id is not None
         assert begun.staging is not None
-        pack(open_source(what), begun.staging, begun.cuts, name=name)
+        staging = Path(begun.staging)
+        packed = pack(open_source(what), staging, begun.cuts, name=name)
+        write_preview(packed, staging, preview)
         given = Commit.from_json({**YES, **(request or {})})
         return await self.publishing.commit(begun.id, given, self.heard)
 

@@ -31,6 +31,7 @@ from atd.cli import (
     publishing,
     recipe,
     settings,
+    stats,
 )
 from atd.cli.words import examples
 from atd.errors import AtdError
@@ -94,6 +95,7 @@ for _module in (
     publishing,
     edit,
     browse,
+    stats,
     data,
     keep,
     follow,

@@ -156,6 +156,7 @@ def show(
             ("agreement", card.get("agreement")),
             ("deprecated", info.raw.get("deprecated")),
             ("pds", detail.raw.get("pds")),
+            ("preview", _stored_preview(detail.raw)),
             ("proof", _proof(detail.raw["proof"])),
         ]
     )
@@ -197,7 +198,8 @@ def preview(
 ) -> None:
     """Show a few samples, in words.
 
-    The shards that hold them are fetched, and verified.
+    The shards that hold them are fetched, and verified. The samples that are stored with a release
+    are shown without that by: atd stats REF --samples
     """
     ref = finding.settled_unless_folder(ref)
     with advice.about_folder(ref), asking(ref, quiet=json):
@@ -216,6 +218,11 @@ def _proof(proof: Mapping[str, Any]) -> str:
         return f"{proof['state']}: {proof.get('reason', 'no reason is known')}"
     handle = "handle proved both ways" if proof.get("handleProved") else "handle not proved"
     return f"proved by commit {proof.get('commit', '?')} (rev {proof.get('rev', '?')}), {handle}"
+
+
+def _stored_preview(raw: Mapping[str, Any]) -> str | None:
+    size = raw.get("release", {}).get("previewSize")
+    return None if size is None else f"{output.human_bytes(size)}, shown by: atd stats"
 
 
 def _releases(detail: service.DatasetDetail) -> None:

@@ -61,6 +61,23 @@ StripOption = Annotated[
 SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out files that cannot be published; names each.")
 ]
+
+
+class Preview(StrEnum):
+    """What is stored beside the shards, to be looked at without them."""
+
+    FULL = "full"
+    STATISTICS = "statistics"
+    NONE = "none"
+
+
+PreviewOption = Annotated[
+    Preview | None,
+    typer.Option(
+        metavar="full|statistics|none",
+        help="What to store beside the shards; full has a few samples, too.",
+    ),
+]
 ShardSizeOption = Annotated[
     int | None,
     typer.Option(min=65536, metavar="BYTES", help="Bytes of a shard to aim at, 65536 or more."),
@@ -148,6 +165,7 @@ def publish(
     skip_bad: SkipBadOption = False,
     engine: EngineOption = None,
     workers: WorkersOption = None,
+    preview: PreviewOption = None,
     yes: YesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be published; write nothing.")
@@ -189,6 +207,7 @@ def publish(
         "order": order and order.value,
         "strip_metadata": strip_metadata,
         "skip_bad": skip_bad,
+        "preview": preview and preview.value,
     }
     source = _source(path)
     with progress_line("uploading", quiet=json) as show:
@@ -235,11 +254,13 @@ def pack(
     skip_bad: SkipBadOption = False,
     engine: EngineOption = None,
     workers: WorkersOption = None,
+    preview: PreviewOption = Preview.FULL,
     json: JsonOption = False,
 ) -> None:
     """Write shards to a folder, without publishing.
 
-    DIR gets the shards and an atd.json: atd.load("DIR") reads it, and so does atd publish.
+    DIR gets the shards, an atd.json and a preview.json: atd.load("DIR") reads it, and so does
+    atd publish.
     """
     source = _source(path)
     skipped: list[str] = []
@@ -262,6 +283,7 @@ def pack(
             skip_bad=skip_bad,
             engine=engine,
             workers=workers,
+            preview=(preview or Preview.FULL).value,
             on_progress=told,
         )
     if json:

@@ -29,6 +29,7 @@ from atd.publishing.cards import Settled, Words
 from atd.publishing.changing import compare, expected
 from atd.publishing.packing import noting, pack, telling
 from atd.publishing.planning import Plan, estimate, step_between
+from atd.publishing.previewing import chosen, showing, write_preview
 from atd.publishing.previous import Previous
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
@@ -133,6 +134,7 @@ def publish(
     card_files: bool = True,
     engine: str | None = None,
     workers: int | None = None,
+    preview: str | None = None,
     yes: bool = True,
     confirm: Confirm | None = None,
     on_progress: OnProgress | None = None,
@@ -175,6 +177,9 @@ def publish(
         engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an
             address: ``"dask=tcp://host:8786"``.
         workers: how many parts are packed at a time; as many as there are processors if None.
+        preview: what is stored with the release beside its shards: ``"full"`` (statistics of every
+            field and a few samples), ``"statistics"``, or ``"none"``; None: full where others can
+            fetch the shards, else none. None is made when appending.
         yes: agree to a first publication of this name, and to a release that takes much away: old
             code cannot read it, a split is gone, or more than half of the samples.
         confirm: asked about it instead, with the plan.
@@ -191,6 +196,7 @@ def publish(
         RecordAbsent: there is nothing to append to.
         Conflict, TooLarge, RateLimited, Unreachable, …: as they say.
     """
+    chosen(preview, append=append)
     words = Words.of(
         source,
         title=title,
@@ -214,12 +220,15 @@ def publish(
         previous = Previous.ask(begun, name, daemon)
         addition = Addition.of(opened, previous, progress, skip_bad) if append else None
         opened = opened.following(_previous_schema(begun)) if addition is None else addition.source
+        choice = chosen(preview, reachable=begun["reachable"], append=append)
+        opened = showing(opened, choice)
         planned = partial(_plan, name, opened, asked, settled, begun)
         if begun["first"]:
             _agree(name, yes, confirm, planned)
+        staging = Path(begun["staging"])
         made = pack(
             _served(opened, store),
-            begun["staging"],
+            staging,
             _cuts(begun),
             progress,
             name=name,
@@ -235,6 +244,7 @@ def publish(
         if found is not None:
             _tell(found.changes, on_progress)
             _agree_to(found.changes, name, yes, confirm, planned)
+        left_out = (*left_out, *write_preview(made, staging, choice, progress))
     commit = {
         "id": begun["id"],
         "consent": True,
@@ -272,6 +282,7 @@ def plan(
     strip_metadata: bool = False,
     skip_bad: bool = False,
     card_files: bool = True,
+    preview: str | None = None,
     on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> Plan:
@@ -295,13 +306,15 @@ def plan(
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, telling(on_progress))
     asked = _asked(name, to, store, base_url, version, shard_size, order, append, force_version)
     daemon = connection or Connection()
+    choice = chosen(preview, append=append)
     try:
         begun = daemon.call(api.BEGIN, input={**asked, **words.begin, "dryRun": True})
         previous = Previous.ask(begun, name, daemon)
     except (LoginRefused, Unreachable) as error:
         unknown = f"what is published already is not known: {error}"
-        return _plan(name, opened, asked, words.settle({}), {}, unknown)
+        return _plan(name, showing(opened, choice), asked, words.settle({}), {}, unknown)
     settled = words.settle(begun)
+    opened = showing(opened, chosen(preview, reachable=begun["reachable"], append=append))
     if previous is None:
         return _plan(name, opened, asked, settled, begun)
     opened = Addition.expected(opened, previous) if append else opened.following(previous.schema)

@@ -22,6 +22,7 @@ from atd.engines.choosing import check_engine
 from atd.engines.foreman import Note
 from atd.errors import BadSource, LocalError, SchemaMismatch
 from atd.manifest import FILE_NAME, Manifest, ManifestShard, hash_shard
+from atd.publishing.previewing import chosen, write_preview
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Item, Packed, Pair, Progress, Source, SplitSource, shown
 from atd.publishing.tasks import done
@@ -33,12 +34,14 @@ from atd.schema.fields import Schema
 from atd.service import OnProgress
 from atd.shards import cut
 from atd.shards.layout import default_layout
+from atd.statistics.document import FILE_NAME as PREVIEW
 
 LEFT_OUT: Final = "left out"
 """The step that tells of a file that was left out."""
 
 _EVERY: Final = 100
-_OURS: Final = (".tar", ".tmp")
+_OURS: Final = (FILE_NAME, PREVIEW)
+_OURS_END: Final = (".tar", ".tmp")
 
 
 def pack(
@@ -81,6 +84,7 @@ def pack(
     with Crew(engine, workers, note) as crew:
         old = _prepare(target)
         with done.alone_in(target):
+            (target / PREVIEW).unlink(missing_ok=True)  # of what was there before
             if source.packed is not None:
                 manifest = _copied(source.packed, target, name)
             else:
@@ -107,6 +111,7 @@ def pack_folder(
     skip_bad: bool = False,
     engine: str | None = None,
     workers: int | None = None,
+    preview: str = "full",
     on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Write samples as shards into ``folder`` without publishing them; `atd.load` reads it.
@@ -131,6 +136,8 @@ def pack_folder(
         engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an
             address: ``"dask=tcp://host:8786"``.
         workers: how many parts are packed at a time; as many as there are processors if None.
+        preview: what ``preview.json`` beside the shards is to hold: ``"full"`` (statistics and a
+            few samples), ``"statistics"``, or ``"none"``: there is no such file then.
         on_progress: called with events ``{"progress": …}`` and ``{"step": …}``, as `atd.publish`
             calls it.
 
@@ -138,6 +145,7 @@ def pack_folder(
         BadSource, SchemaMismatch, TooLarge, StorageFault: as `pack`.
     """
     check_engine(engine)
+    choice = chosen(preview, reachable=True)
     progress = telling(on_progress)
     opened = open_source(
         source,
@@ -155,9 +163,13 @@ def pack_folder(
         largest = max(shard_size, cuts.max_bytes)
         cuts = replace(cuts, target_bytes=shard_size, max_bytes=largest)
     note = noting(on_progress)
-    return pack(
+    manifest = pack(
         opened, folder, cuts, progress, name=name, engine=engine, workers=workers, note=note
     )
+    for line in write_preview(manifest, Path(folder), choice, progress):
+        if on_progress is not None:
+            on_progress({"step": {"name": "warning", "detail": line}})
+    return manifest
 
 
 def telling(on_progress: OnProgress | None) -> Progress | None:
@@ -184,7 +196,7 @@ def _prepare(folder: Path) -> frozenset[str]:
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         found = sorted(entry.name for entry in folder.iterdir())
-    others = [one for one in found if one != FILE_NAME and not one.endswith(_OURS)]
+    others = [one for one in found if one not in _OURS and not one.endswith(_OURS_END)]
     if others:
         raise BadSource(
             f"{shown(folder)} holds other things than shards, such as {shown(others[0])}",

@@ -10,6 +10,7 @@ never become Python objects; other shards, and samples that fit no column, one a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -96,7 +97,7 @@ def _by_columns(shard: ShardFile, columns: Columns) -> Partial:
     if columns.row is not None:
         odd = np.flatnonzero(columns.row < 0)
         count -= len(odd)
-    for one in shard.schema:
+    for one in shard.schema if count else ():
         _add_column(part.fields[one.name], one.kind, columns.by_name[one.name], count)
     _add_samples(part, shard.schema, (shard.sample(int(at)) for at in odd))
     return part
@@ -124,8 +125,8 @@ def _add_column(part: FieldPartial, kind: fields.Kind, column: Column, count: in
             found, often = np.unique(column.data[rows], return_counts=True)
             names = [label.names[index] for index in found.tolist()]
             part.tally_classes(dict(zip(names, often.tolist(), strict=True)), label.names)
-        case fields.Array(), Arrays() if column.shape is not None and len(rows) == count:
-            _add_array_column(part, column, count)
+        case fields.Array() as array, Arrays() if column.shape is not None and len(rows) == count:
+            _add_array_column(part, array, column, count)
         case _:
             _add_rows(part, kind, column, rows)
 
@@ -137,11 +138,13 @@ def _add_rows(
         add_values(part, kind, column.values(rows[begin : begin + _ROWS]))
 
 
-def _add_array_column(part: FieldPartial, column: Arrays, count: int) -> None:
+def _add_array_column(part: FieldPartial, kind: fields.Array, column: Arrays, count: int) -> None:
     """Add arrays of one shape, as many at a time as make a few megabytes."""
     shape = column.shape or ()
     part.count += count
     part.tally("shape", {"x".join(map(str, shape)): count})
+    if kind.shape is None:
+        part.of("elements").add_integers(np.full(count, math.prod(shape), np.int64))
     step = max(1, _BLOCK_BYTES // max(column.width, 1))
     for begin in range(0, count, step):
         block = slice(begin, min(begin + step, count))

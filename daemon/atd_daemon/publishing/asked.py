@@ -105,13 +105,17 @@ class Begin:
 
 @dataclass(frozen=True)
 class Begun:
-    """What `begin` found out and prepared; ``id`` and ``staging`` are None in a dry run."""
+    """What `begin` found out and prepared; ``id`` and ``staging`` are None in a dry run.
+
+    ``reachable`` says that others can fetch the shards from where they will be.
+    """
 
     did: Did
     handle: str | None
     pds: str
     first: bool
     cuts: CutParameters
+    reachable: bool
     id: str | None = None
     staging: str | None = None
     resumed: bool = False
@@ -130,6 +134,7 @@ class Begun:
             "pds": self.pds,
             "first": self.first,
             "resumed": self.resumed,
+            "reachable": self.reachable,
             "cuts": self.cuts.to_value(),
             "previous": self.previous,
             "fields": self.fields,

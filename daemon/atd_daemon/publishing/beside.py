@@ -96,8 +96,8 @@ class Beside:
             self._warn(f"published without a preview: {error.message}")
             return None
         self.checkpoint("sent the preview")
-        self.journal.remember_upload(key, self.id, blob)
-        self.listener.step(name="placed", detail=f"the preview, {blob.size} bytes")
+        # Under another name than the publication's, whose uploads are counted as its shards.
+        self.journal.remember_upload(key, f"{self.id} preview", blob)
         self.checkpoint("placed the preview")
         return blob
 

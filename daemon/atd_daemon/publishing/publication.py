@@ -82,7 +82,8 @@ class Publishing:
         if asked.append:
             current = await self._before_appending(identity.did, asked.name, current)
         store, base_url = self._where(asked, current)
-        limit = await self.tools.makers.limit(Spec.parse(store, base_url), identity)
+        spec = Spec.parse(store, base_url)
+        limit = await self.tools.makers.limit(spec, identity)
         last = self.tools.journal.last_request(account.did, asked.name) or {}
         begun = Begun(
             did=account.did,
@@ -90,6 +91,7 @@ class Publishing:
             pds=identity.pds,
             first=current.dataset is None,
             cuts=_cuts(asked, current, limit),
+            reachable=spec.reachable,
             previous=_previous(current),
             fields=_fields(current),
             card=card_of(current.dataset),

@@ -142,6 +142,7 @@ class Run:
     async def compare(self) -> Changes | None:
         """What `run` would change; None where it would follow no release, or write none."""
         staged = await asyncio.to_thread(Manifest.load, self._folder)
+        await self._look_beside(staged)
         current = await self._patience.harmless("reading what is published", self._current)
         plan = self._planned(current, staged)
         if plan is not None:
@@ -171,6 +172,11 @@ class Run:
         self._listener.step(name="checked", detail=f"{amount}, {manifest.size} bytes")
         self._tools.checkpoint("checked")
         return manifest
+
+    async def _look_beside(self, staged: Manifest) -> None:
+        """Take the preview, if what is staged is all that the release will hold."""
+        if not self._entry.request.get("append"):
+            await self._beside.look(staged)
 
     async def _current(self) -> Current:
         return await state.read(

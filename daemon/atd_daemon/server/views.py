@@ -175,6 +175,7 @@ def version(found: Found[Release], identity: Identity) -> Json:
         size=release.size,
         createdAt=moment(release.created_at),
         notes=release.notes,
+        previewSize=release.preview and release.preview.size,
         proof=proof_of(found, identity.handle),
     )
 

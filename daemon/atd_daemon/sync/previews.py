@@ -8,6 +8,7 @@ not name them. The oldest go when there are many.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -48,10 +49,8 @@ class Previews:
         if blob.size > MAX_BYTES:
             raise LexiconError(f"{what}: expected at most {MAX_BYTES} bytes, found {blob.size}")
         sources: tuple[Source, ...] = ()
-        try:
+        with contextlib.suppress(IdentityMismatch):  # no server to ask; it may be here
             sources = (Blob(did, resolved.identity.pds, blob.cid),)
-        except IdentityMismatch:
-            pass  # no server to ask; it may be here
         path = await self._store.ensure(ShardWant(blob.cid, blob.size, sources))
         preview = await asyncio.to_thread(_read, path, what)
         _check(preview, release, what)
@@ -60,15 +59,14 @@ class Previews:
 
     def _make_room(self) -> None:
         """Let the oldest go, where there are too many."""
-        paths = {digest: self._store.path(digest) for digest in self._store.digests()}
-        if len(paths) <= MOST:
+        held = list(self._store.digests())
+        if len(held) <= MOST:
             return
+        paths = {digest: self._store.path(digest) for digest in held}
         ages = [(path.stat().st_mtime, digest) for digest, path in paths.items() if path]
         for _, digest in sorted(ages, key=lambda one: one[0])[: len(ages) - MOST]:
-            try:
+            with contextlib.suppress(Busy, StorageFault):  # somebody reads it just now
                 self._store.remove(digest)
-            except (Busy, StorageFault):
-                continue  # somebody reads it just now
 
 
 def _read(path: Path, what: str) -> Preview:

@@ -38,6 +38,11 @@ class Spec:
     where: str = ""
     base_url: str | None = None
 
+    @property
+    def reachable(self) -> bool:
+        """Whether others can fetch what is there: all but a folder that nobody serves."""
+        return self.kind != "folder" or self.base_url is not None
+
     @classmethod
     def parse(cls, store: str | None, base_url: str | None) -> Self:
         """From the words of a user; None is the PDS.
