@@ -13,6 +13,8 @@ from atd.bundles import check_bundle
 from atd.errors import AccountInactive
 from atd.lexicon_files import catalog
 from atd.protocol.proof import verify_record
+from atd.statistics.document import Preview
+from atd.statistics.values import SplitStatistics
 from atd_daemon.public.app import create_public_app
 from atd_daemon.public.keeper import AGAIN_S, EvidenceKeeper
 from atd_daemon.public.shards import REFRESH_S
@@ -28,6 +30,7 @@ ROUTES = {
     "/health/ready",
     "/xrpc/com.atproto.sync.getRecord",
     "/xrpc/network.atd.catalog.getDataset",
+    "/xrpc/network.atd.catalog.getPreview",
     "/xrpc/network.atd.catalog.getProof",
     "/xrpc/network.atd.catalog.getRelease",
     "/xrpc/network.atd.catalog.listDatasets",
@@ -317,3 +320,33 @@ async def test_evidence_is_fetched_anew_when_the_keys_may_have_changed(
     await services.directory.resolve(alice.did, refresh=True)
     await keeper.look()
     assert (await group.get(path))[0] == 200
+
+
+async def test_a_preview_is_served_where_somebody_here_has_read_it(
+    group: Group, alice: Account
+) -> None:
+    publish(alice, name="numbers")
+    await group.follow(alice, "numbers")
+    path = f"{X}network.atd.catalog.getPreview?ref={alice.did}/numbers"
+    status, answer = await group.json(path)
+    assert (status, answer["error"]) == (404, "RecordAbsent"), "there is none"
+    release = alice.value(alice.head.records["network.atd.release/numbers:1.0.0"])
+    splits = [
+        SplitStatistics(one["name"], one["samples"], one["shards"], one["size"])
+        for one in release["splits"]
+    ]
+    data = Preview("0" * 64, tuple(splits)).to_bytes()
+    blob = alice.blob(data, "application/json")
+    signed = alice.put("network.atd.release", "numbers:1.0.0", {**release, "preview": blob})
+    head = alice.value(alice.head.records["network.atd.dataset/numbers"])
+    alice.put("network.atd.dataset", "numbers", {**head, "latest": signed.to_value()})
+    await group.services.resolver.publisher(alice.did)
+    group.in_step(alice)
+    status, answer = await group.json(path)
+    assert (status, answer["error"]) == (404, "RecordAbsent"), "nothing is fetched for a stranger"
+    await group.client.call(api.GET_PREVIEW, ref=f"{alice.did}/numbers")
+    status, answer = await group.json(path)
+    assert (status, answer["preview"]["splits"][0]["samples"]) == (
+        200,
+        release["splits"][0]["samples"],
+    )
