@@ -249,3 +249,39 @@ def test_a_release_is_named_found_by_its_name_and_pinned(
     never.refused(RecordAbsent, "9.9.9", advice="atd show")
     for words in (("1.0.0",), ("1.0.0", "v1"), ("1.0.0", "latest"), ("x", "y")):
         town.alice.run("tag", published, *words, "--yes").refused(InvalidSyntax)
+
+
+def test_a_plan_shows_who_says_what_and_publishing_does_it(town: Town, tmp_path: Path) -> None:
+    source = table(tmp_path / "lakes.csv", [("n",), (1,), (2,)])
+    (tmp_path / "README.md").write_text(
+        "---\nlicense: cc-by-4.0\ntags: [water]\n---\n# Lakes\n\nTwo.\n"
+    )
+    (tmp_path / "LICENSE").write_text("all rights reserved")
+    (tmp_path / "terms.txt").write_text("Do not drink.\n")
+    words = ("publish", str(source), "--name", "lakes", "--title", "Big lakes", "--task", "a-task")
+    words += ("--creator", "Ada Meier <https://orcid.org/0000-0002-1825-0097>", "--creator", "Bob")
+    words += ("--agreement", f"@{tmp_path / 'terms.txt'}")
+    plan = town.alice.run(*words, "--dry-run").done().out
+    for line in (
+        "card      title: Big lakes (given)",
+        "card      license: CC-BY-4.0 (README.md)",
+        "card      tags: water (README.md)",
+        "card      agreement: Do not drink. (given)",
+        "card      creators: Ada Meier <https://orcid.org/0000-0002-1825-0097>, Bob (given)",
+        "note      LICENSE is not word for word a licence that is known here",
+    ):
+        assert line in plan.splitlines()
+    said = town.alice.run(*words, "--dry-run", "--json").done().json["card"]
+    assert said["license"] == {"value": "CC-BY-4.0", "from": "README.md"}
+    done = town.alice.run(*words, "--yes").done()
+    assert "note: LICENSE is not word for word" in done.err
+    head = card(town, "lakes")
+    assert (head["title"], head["license"], head["tasks"]) == ("Big lakes", "CC-BY-4.0", ["a-task"])
+    assert (head["description"], head["agreement"]) == ("Two.", "Do not drink.")
+    town.alice.run("edit", "lakes", "--license", "CC0-1.0", "--yes").done()
+    assert "unchanged" in town.alice.run(*words, "--yes").done().out
+    assert card(town, "lakes")["license"] == "CC0-1.0"
+    bad = town.alice.run("publish", str(source), "--name", "lakes", "--license", "cc-by", "--yes")
+    bad.refused(InvalidSyntax, "no licence", advice="CC-BY-4.0")
+    none = town.alice.run("publish", str(source), "--name", "l2", "--no-card-files", "--dry-run")
+    assert "card " not in none.done().out

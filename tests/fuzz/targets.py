@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzz import events, protocol, shards
+from fuzz import cards, events, protocol, shards
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -56,4 +56,6 @@ TARGETS: dict[str, Target] = {
     "infer": Target(shards.infer, shards.infer_seeds),
     "picture": Target(shards.picture, shards.picture_seeds),
     "sound": Target(shards.sound, shards.sound_seeds),
+    "card files": Target(cards.files, cards.files_seeds),
+    "card draft": Target(cards.draft, cards.draft_seeds),
 }

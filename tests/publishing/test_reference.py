@@ -18,6 +18,7 @@ from atd.records import BlobRef
 from atd.settings import Settings
 from atd_daemon.network.account import create
 from atd_daemon.publishing.asked import Begin, Commit, Published
+from atd_daemon.publishing.edit import Edit, Edited
 from atd_daemon.services import Services, open_services
 from publishing.desk import Heard, numbers
 from reference.network import Network
@@ -162,3 +163,32 @@ async def rev_of(services: Services, name: str) -> str:
     found = await services.resolver.dataset(f"@dave.pds2.test/{name}", refresh=True)
     assert found.head is not None
     return str(found.head.rev)
+
+
+async def test_a_card_is_edited_deprecated_and_a_release_is_named(
+    reference: Network, daemon: Open
+) -> None:
+    async with daemon(reference, "dave.pds2.test") as dave:
+        await publish(dave, numbers(60), "edited")
+        await publish(dave, numbers(70), "edited")
+
+        async def edit(**asked: Any) -> Edited:
+            return await dave.publishing.edit(Edit.from_json({"name": "edited", **asked}), Heard())
+
+        words = {"card": {"title": "Edited", "license": "MIT"}, "addTags": ["numbers"]}
+        first = await edit(**words)
+        assert first.written
+        assert not (await edit(**words)).written
+        named = await edit(
+            deprecated="Use another.", aliases=[{"name": "stable", "version": "1.0.0"}]
+        )
+        assert named.previous == first.cid
+        await publish(dave, numbers(80), "edited")
+        async with daemon(reference, "alice.pds1.test") as alice:
+            found = await alice.resolver.dataset("@dave.pds2.test/edited@stable")
+            assert found.release.record.version == "1.0.0"
+            assert found.head is not None
+            card = found.head.record
+            assert (card.title, card.license, card.tags) == ("Edited", "MIT", ("numbers",))
+            assert (card.deprecated, card.version) == ("Use another.", "1.2.0")
+        await dave.publishing.unpublish("edited", Heard(), consent=True)
