@@ -22,6 +22,7 @@ from atd import errors
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from atd import ray
     from atd.changes import ChangeInfo, history, log
     from atd.connection import Connection
     from atd.dataset.dataset import Dataset
@@ -134,6 +135,7 @@ __all__ = [
     "prove",
     "publish",
     "pull",
+    "ray",
     "recipe",
     "remove",
     "sample",
@@ -150,7 +152,13 @@ __all__ = [
 ]
 
 
+_MODULES = frozenset({"ray"})
+"""Modules that are public themselves."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"atd.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'atd' has no attribute {name!r}")

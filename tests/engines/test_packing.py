@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from atd.errors import BadSource, EngineFault
+from atd.publishing import verify_folder
 from atd.publishing.packing import pack
-from atd.publishing.sources.opening import open_source
-from atd.records import CutParameters
+from engines.conftest import ENGINES
 from engines.troubled import (
     CUTS,
     Fail,
@@ -78,15 +80,32 @@ def test_wrong_data_are_not_tried_again(tmp_path: Path, engine: str, marks: Path
     assert not (tmp_path / "out" / "atd.json").exists()
 
 
-@pytest.mark.parametrize("name", ["dask"])
-def test_an_engine_without_address_starts_on_this_machine(tmp_path: Path, name: str) -> None:
-    pytest.importorskip("distributed")
+def test_a_folder_is_verified_on_every_engine(tmp_path: Path, engine: str) -> None:
+    out = tmp_path / "out"
+    shards = pack(source(), out, CUTS).shards
+    assert verify_folder(out, engine=engine).holds
+    (out / shards[5].name).write_bytes(b"not a shard")
+    (out / shards[2].name).unlink()
+    found = verify_folder(out, engine=engine)
+    assert [one.name for one in found.bad] == [shards[2].name, shards[5].name]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_command_starts_an_engine_on_this_machine(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("distributed" if name == "dask" else name)
     for number in range(200):
         pictures.put(tmp_path / "in" / "rose" / f"{number}.png", seed=number)
-    cuts = CutParameters(target_bytes=20_480, max_bytes=40_960)
-    here = pack(open_source(tmp_path / "in"), tmp_path / "here", cuts)
-    there = pack(open_source(tmp_path / "in"), tmp_path / "there", cuts, engine=name, workers=2)
-    assert here == there
+    for out, options in (("here", []), ("there", ["--engine", name, "--workers", "2"])):
+        command = ["pack", "in", "-o", out, "--shard-size", "65536", *options]
+        done = subprocess.run(
+            [sys.executable, "-m", "atd", *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "200 samples" in done.stdout
     assert files(tmp_path / "here") == files(tmp_path / "there")
 
 

@@ -101,6 +101,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.recipes.published": [*RECORDS, *ASKING, "atd.recipes", "atd"],
     "atd.recipes.publishing": [*RECORDS, *ASKING, "atd.service", "atd.recipes", "atd"],
     "atd.dataset": [*LIBRARY, "atd.dataset"],
+    "atd.ray": [*LIBRARY, "atd.dataset"],
     "atd.cards": [*RECORDS, "atd.cards"],
     # Engines know tasks, and nothing of what a task does.
     "atd.engines": [*BASE, "atd.engines"],
@@ -116,7 +117,7 @@ ARROWS: dict[str, list[str]] = {
         "atd_daemon",
     ],
     "atd.__main__": ["atd.cli"],
-    "atd": [*LIBRARY, "atd.dataset", "atd.publishing", "atd.recipes"],
+    "atd": [*LIBRARY, "atd.dataset", "atd.publishing", "atd.ray", "atd.recipes"],
     "atd_daemon.config": [*ASKING],
     "atd_daemon.sqlite": [],
     "atd_daemon.network": [*LIBRARY, "atd", "atd_daemon.config", "atd_daemon.network"],
@@ -183,6 +184,7 @@ DOORS: dict[str, list[str]] = {
         *(f"atd.publishing.sources.{m}" for m in ("arrow_rows", "arrow_file", "frames", "parquet")),
         *(f"atd.dataset.{door}" for door in ("arrow_columns", "arrow_door", "hf_door")),
         "atd.dataset.pandas_door",
+        "atd.dataset.ray_door",
     ],
     "pandas": ["atd.dataset.pandas_door"],
     "polars": ["atd.dataset.polars_door"],
@@ -216,7 +218,7 @@ DOORS: dict[str, list[str]] = {
     "dnslib": ["atd_daemon.demo"],
     "dask": ["atd.engines.dask_door"],
     "distributed": ["atd.engines.dask_door"],
-    "ray": ["atd.engines.ray_door"],
+    "ray": ["atd.engines.ray_door", "atd.dataset.ray_door"],
 }
 
 # Parts of the standard library that reach out: the modules of each package that may import them.

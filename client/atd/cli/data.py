@@ -9,14 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from atd import errors, service
-from atd.cli import advice, finding, keep, output
+from atd.cli import advice, finding, keep, output, verifying
 from atd.cli.options import (
+    EngineOption,
     JsonOption,
     LockOption,
     PreviousKeyOption,
-    RefArgument,
     ShardOption,
     SplitOption,
+    WorkersOption,
 )
 from atd.cli.progress import progress_line
 from atd.cli.words import examples
@@ -40,6 +41,7 @@ _PULL = examples(
 _VERIFY = examples(
     "atd verify @alice.example.com/flowers            # records, and what is in the store",
     "atd verify @alice.example.com/flowers --fetch    # every byte",
+    "atd verify ./flowers-shards --workers 4          # a folder that atd pack made",
     after="Exits 0 only if every step holds; else with the code of the step that does not.",
 )
 
@@ -104,16 +106,29 @@ def pull(
 
 
 def verify(
-    ref: RefArgument,
+    ref: Annotated[
+        str,
+        typer.Argument(metavar="REF", help="A data set, or a folder of shards that atd pack made."),
+    ],
     fetch: bool = typer.Option(False, "--fetch", help="Also fetch shards the store does not have."),
     lock: LockOption = None,
     allow_previous_key: PreviousKeyOption = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Prove everything again, from the handle to the bytes.
 
-    Says at each step what was expected and what was found.
+    Says at each step what was expected and what was found. Of a folder it is the shards that are
+    verified: bytes, number of samples, and every sample by the schema.
     """
+    if verifying.is_folder(ref):
+        if fetch or lock is not None or allow_previous_key:
+            raise typer.BadParameter("a folder takes --engine, --workers and --json only")
+        verifying.folder(Path(ref), engine, workers, json)
+        return
+    if engine is not None or workers is not None:
+        raise typer.BadParameter("--engine and --workers are for a folder of shards")
     steps: list[Any] = []
     verdict: Any = {"holds": False}
     pin = None if lock is None else Lock.load(lock).find(parse_dataset_ref(ref))

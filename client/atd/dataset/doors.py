@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atd.dataset.hf_door import dataset as hf_dataset
     from atd.dataset.pandas_door import frame as pandas_frame
     from atd.dataset.polars_door import frame as polars_frame
+    from atd.dataset.ray_door import dataset as ray_dataset
     from atd.dataset.torch_door import batches as torch_batches
     from atd.dataset.webdataset_door import pipeline as webdataset_pipeline
 
@@ -22,6 +23,7 @@ __all__ = [
     "hf_dataset",
     "pandas_frame",
     "polars_frame",
+    "ray_dataset",
     "torch_batches",
     "webdataset_pipeline",
 ]
@@ -32,6 +34,7 @@ _DOORS = {
     "hf_dataset": ("atd.dataset.hf_door", "dataset", "hf"),
     "pandas_frame": ("atd.dataset.pandas_door", "frame", "pandas"),
     "polars_frame": ("atd.dataset.polars_door", "frame", "polars"),
+    "ray_dataset": ("atd.dataset.ray_door", "dataset", "ray"),
     "torch_batches": ("atd.dataset.torch_door", "batches", "torch"),
     "webdataset_pipeline": ("atd.dataset.webdataset_door", "pipeline", ""),
 }

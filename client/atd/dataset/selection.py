@@ -259,6 +259,11 @@ class Selection:
         """How many samples are selected."""
         return self.steps[-1].total
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many of them, neighbours, come from each shard; one number where they are mixed."""
+        return self.steps[-1].counts
+
     def pick(self, positions: Indices) -> Indices:
         """The global sample index at each of ``positions`` (int64, in ``range(total)``)."""
         for step in reversed(self.steps):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from atd.publishing.planning import Plan
     from atd.publishing.sources.opening import open_source
     from atd.publishing.sources.source import Source
+    from atd.publishing.tasks.verifying import Verified, verify_folder
     from atd.publishing.writing import Writer, writer
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "PublishedRelease",
     "SchemaDiff",
     "Source",
+    "Verified",
     "Writer",
     "open_source",
     "pack",
@@ -40,6 +42,7 @@ __all__ = [
     "plan",
     "publish",
     "schema_diff",
+    "verify_folder",
     "writer",
 ]
 
@@ -52,6 +55,7 @@ _WHERE: Final = {
     "PublishedRelease": "atd.publishing.client",
     "SchemaDiff": "atd.publishing.diffing",
     "Source": "atd.publishing.sources.source",
+    "Verified": "atd.publishing.tasks.verifying",
     "Writer": "atd.publishing.writing",
     "open_source": "atd.publishing.sources.opening",
     "pack": "atd.publishing.packing",
@@ -59,6 +63,7 @@ _WHERE: Final = {
     "plan": "atd.publishing.client",
     "publish": "atd.publishing.client",
     "schema_diff": "atd.publishing.diffing",
+    "verify_folder": "atd.publishing.tasks.verifying",
     "writer": "atd.publishing.writing",
 }
 

@@ -27,12 +27,13 @@ from atd.names import check_name
 from atd.publishing.appending import Addition
 from atd.publishing.cards import Settled, Words
 from atd.publishing.changing import compare, expected
-from atd.publishing.packing import noting, pack, telling
+from atd.publishing.packing import pack
 from atd.publishing.planning import Plan, estimate, step_between
 from atd.publishing.previewing import chosen, showing, write_preview
 from atd.publishing.previous import Previous
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
+from atd.publishing.telling import noting, telling
 from atd.records import CutParameters
 from atd.refs import parse_authority
 from atd.schema.fields import Schema

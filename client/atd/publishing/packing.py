@@ -29,6 +29,7 @@ from atd.publishing.tasks import done
 from atd.publishing.tasks.crew import Crew
 from atd.publishing.tasks.done import Made
 from atd.publishing.tasks.parts import Parts, Where
+from atd.publishing.telling import noting, telling
 from atd.records import CutParameters
 from atd.schema.fields import Schema
 from atd.service import OnProgress
@@ -172,25 +173,6 @@ def pack_folder(
     return manifest
 
 
-def telling(on_progress: OnProgress | None) -> Progress | None:
-    """What opening and packing call, so that ``on_progress`` hears events like the daemon's."""
-    if on_progress is None:
-        return None
-
-    def tell(what: str, done: int, total: int | None) -> None:
-        state = {"name": what, "done": done, "total": total or 0, "unit": "samples"}
-        on_progress({"progress": state})
-
-    return tell
-
-
-def noting(on_progress: OnProgress | None) -> Note | None:
-    """What packing calls to tell of what happened, so that ``on_progress`` hears of a step."""
-    if on_progress is None:
-        return None
-    return lambda name, detail: on_progress({"step": {"name": name, "detail": detail}})
-
-
 def _prepare(folder: Path) -> frozenset[str]:
     """Make the folder, or see that it holds nothing but shards; returns the shards it lists."""
     with storing(folder):
@@ -247,10 +229,12 @@ def _pack_split(
     how = (where.schema, where.layout, where.cuts, where.folder, where.split)
     try:
         if samples.items is None:
+            job.crew.stay(f"the samples of the split {where.split} come one after the other")
             stream = job.told.streaming(samples.samples(where.schema))
             return Made.of(cut.pack_stream(stream, *how)).shards
         if where.cuts.order == "hash":
             return _pack_items(samples.items(where.schema), job, where)
+        job.crew.stay(f"the samples of the split {where.split} keep their order")
         items = job.told.loading(samples.items(where.schema))
         return Made.of(cut.pack(items, *how)).shards
     except SchemaMismatch as error:

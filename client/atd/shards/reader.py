@@ -172,7 +172,7 @@ class ShardFile:
 
     def _place(self, i: int, value: object, name: str) -> None:
         """Tell the encoded files in a field where they are, and how to have them anew."""
-        for path, found in _media_in(value):
+        for path, found in media_in(value):
             inner = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in path)
             found.where = f"{self.name}: sample {self.key(i)}: field {name}{inner}"
             if self._again is not None:
@@ -279,11 +279,11 @@ def _holds_media(kind: fields.Kind) -> bool:
             return False
 
 
-def _media_in(value: object) -> Iterator[tuple[tuple[Any, ...], media.Media]]:
+def media_in(value: object) -> Iterator[tuple[tuple[Any, ...], media.Media]]:
     """Every encoded file in ``value``, with the way to it."""
     if isinstance(value, media.Media):
         yield (), value
     elif isinstance(value, list | dict):
         for at, item in enumerate(value) if isinstance(value, list) else value.items():
-            for path, found in _media_in(item):
+            for path, found in media_in(item):
                 yield (at, *path), found

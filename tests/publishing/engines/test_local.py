@@ -156,3 +156,17 @@ def test_unknown_engines_and_addresses_are_told_with_what_there_is(tmp_path: Pat
         pack(source(), tmp_path, CUTS, engine="local=here")
     with pytest.raises(EngineFault, match="from 1 to"):
         pack(source(), tmp_path, CUTS, workers=0)
+
+
+def test_streams_and_kept_orders_are_packed_here_and_it_is_said(tmp_path: Path) -> None:
+    told = Told()
+    rows = [{"n": n} for n in range(10)]
+    wanted = pack(open_source(iter(rows)), tmp_path / "a", CUTS)
+    assert pack(open_source(iter(rows)), tmp_path / "b", CUTS, workers=2, note=told) == wanted
+    kept = replace(CUTS, order="keep")
+    wanted = pack(open_source(rows), tmp_path / "c", kept, note=told)
+    assert pack(open_source(rows), tmp_path / "d", kept, engine="local", note=told) == wanted
+    assert told == [
+        ("done in this process", "the samples of the split train come one after the other"),
+        ("done in this process", "the samples of the split train keep their order"),
+    ]

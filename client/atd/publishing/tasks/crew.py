@@ -52,6 +52,11 @@ class Crew:
         """Whether the user said who is to do the tasks: then also what is little is a task."""
         return self._asked is not None or self._workers is not None
 
+    def stay(self, why: str) -> None:
+        """Say that this process does it, to whoever chose another."""
+        if self.chosen and self._workers != 1 and self._note is not None:
+            self._note("done in this process", why)
+
     def foreman(self, size: int) -> Foreman:
         """Who has the tasks of a split of ``size`` bytes done.
 
