@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +108,9 @@ def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
 def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
     pictures.put(tmp_path / "rose" / "1.png")
     (tmp_path / "rose" / "2.png").symlink_to(tmp_path / "gone.png")
-    with pytest.raises(BadSource, match=r"cannot read .*2\.png"):
+    with pytest.raises(
+        BadSource, match=r"1 paths cannot be read: rose/2\.png \(a link that leads nowhere\)"
+    ):
         open_source(tmp_path)
 
 
@@ -118,7 +119,6 @@ def test_links_to_images_are_followed(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "rose"
     folder.mkdir(parents=True)
     (folder / "1.png").symlink_to(real)
-    os.mkfifo(folder / "pipe.png")  # special files are not read
     assert open_source(tmp_path / "data").count == 1
 
 

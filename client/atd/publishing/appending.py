@@ -23,16 +23,10 @@ from atd.errors import BadSource, SchemaMismatch
 from atd.manifest import Manifest, ManifestShard
 from atd.publishing.previous import Previous
 from atd.publishing.repeating import repeats
+from atd.publishing.sources.bad import Bad, refuse_all
 from atd.publishing.sources.given import silent
 from atd.publishing.sources.keys import RowKey, row_key
-from atd.publishing.sources.source import (
-    Packed,
-    Progress,
-    Source,
-    SplitSource,
-    refuse_all,
-    shown,
-)
+from atd.publishing.sources.source import Packed, Progress, Source, SplitSource, shown
 from atd.records import Layout
 from atd.schema.differences import schema_differences
 from atd.schema.evolve import Change, change, fits, settle
@@ -116,7 +110,7 @@ class Addition:
         """
         found = [line for one in self.keys.values() for line in one.duplicates]
         if not self.skip_bad:
-            refuse_all(found, _DUPLICATES, _OTHER_KEYS)
+            refuse_all(Bad(found), _DUPLICATES, _OTHER_KEYS)
         return (*self.source.left_out, *(f"left out: {line}" for line in found))
 
 
@@ -221,7 +215,7 @@ def _fresh_shards(
             else:
                 kept[split] = (*kept.get(split, ()), shard)
     if not skip_bad:
-        refuse_all(found, "archives hold samples that are there already", _OTHER_KEYS)
+        refuse_all(Bad(found), "archives hold samples that are there already", _OTHER_KEYS)
     return kept, tuple(found)
 
 

@@ -156,9 +156,6 @@ def pack_folder(
         split=split,
         progress=progress,
     )
-    if on_progress is not None:
-        for line in opened.skipped:
-            on_progress({"step": {"name": LEFT_OUT, "detail": line}})
     cuts = CutParameters(order=order or "hash")
     if shard_size is not None:
         largest = max(shard_size, cuts.max_bytes)
@@ -167,9 +164,11 @@ def pack_folder(
     manifest = pack(
         opened, folder, cuts, progress, name=name, engine=engine, workers=workers, note=note
     )
-    for line in write_preview(manifest, Path(folder), choice, progress):
-        if on_progress is not None:
-            on_progress({"step": {"name": "warning", "detail": line}})
+    told = [("warning", line) for line in write_preview(manifest, Path(folder), choice, progress)]
+    told += [(LEFT_OUT, line.removeprefix(f"{LEFT_OUT}: ")) for line in opened.left_out]
+    if on_progress is not None:
+        for step, detail in told:
+            on_progress({"step": {"name": step, "detail": detail}})
     return manifest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import wave
 from pathlib import Path
@@ -130,8 +131,6 @@ def test_files_and_rows_without_each_other_are_all_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("n\n1\n", "has no column file_name"),
-        ("file_name,image\n2.png,1\n", "has a column image"),
         ("file_name,n\n../2.png,1\n", "expected a file beside or below"),
         ("file_name,n\n/etc/passwd,1\n", "expected a file beside or below"),
         ("file_name,n\n2.png,1\n2.png,2\n", "listed twice"),
@@ -139,7 +138,24 @@ def test_files_and_rows_without_each_other_are_all_named(tmp_path: Path) -> None
         ("file_name,n\n,1\n2.png,2\n", "expected a file beside or below"),
     ],
 )
-def test_a_table_that_leads_nowhere(tmp_path: Path, table: str, message: str) -> None:
+def test_rows_that_lead_nowhere(tmp_path: Path, table: str, message: str) -> None:
+    pictured(tmp_path)
+    put(tmp_path / "metadata.csv", f"{table}a/1.png,7\n")
+    with pytest.raises(BadSource, match=message):
+        open_source(tmp_path)
+    source = open_source(tmp_path, skip_bad=True)
+    assert {sample["n"] for sample in samples(source)} <= {1, 2, 7}
+    assert [one for one in source.skipped if re.search(message, one)]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("n\n1\n", "has no column file_name"),
+        ("file_name,image\n2.png,1\n", "has a column image"),
+    ],
+)
+def test_a_table_of_other_columns(tmp_path: Path, table: str, message: str) -> None:
     pictured(tmp_path)
     put(tmp_path / "metadata.csv", table)
     with pytest.raises(BadSource, match=message):

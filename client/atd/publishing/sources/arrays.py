@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from atd.errors import BadSource, LocalError
 from atd.protocol.syntax import quote
 from atd.publishing.sources import files, safetensors
+from atd.publishing.sources.bad import Bad
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.loading import Row
-from atd.publishing.sources.source import Item, Source, SplitSource, shown
+from atd.publishing.sources.source import Item, Source, SplitSource, Tables, shown
+from atd.publishing.sources.tables import Readable
 from atd.schema.fields import Array, Bool, Field, Float, Int, Kind, Schema, String, Timestamp
 from atd.shards.room import check_room
 from atd.shards.unfit import Unfit
@@ -54,9 +57,10 @@ def open_given(given: Given) -> Source:
             f"{shown(given.path)} holds .npy files and archives of arrays",
             next_step="publish one sort of them",
         )
+    read = _Arrays(tables, skip=None if loose else given.skip_bad)
     origin, what = str(given.path), f"{found[0].suffix.lower()} file{'s'[: len(found) > 1]}"
     if loose:
-        groups = {split: _loose(paths) for split, paths in tables.items()}
+        groups = {split: _loose(paths, read) for split, paths in tables.items()}
         if len(groups) == 1:
             ((split, arrays),) = groups.items()
             return from_arrays(arrays, split, what, origin)
@@ -68,21 +72,38 @@ def open_given(given: Given) -> Source:
                 next_step="publish one of them, or call them as their splits: train, test",
             )
     if len(tables) == 1:
-        return from_arrays(_load(found[0]), next(iter(tables)), what, origin)
-    return from_groups({split: _load(path) for split, (path,) in tables.items()}, what, origin)
+        return from_arrays(read.of[found[0]], next(iter(tables)), what, origin)
+    by_split = {split: read.of[path] for split, (path,) in tables.items() if path in read.of}
+    return replace(from_groups(by_split, what, origin), skipped=read.skipped)
 
 
-def _loose(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
+class _Arrays:
+    """The arrays of every file that can be read, and what is to be said of the others.
+
+    A file of a folder of ``.npy`` files is a field of every sample, and is never left out.
+
+    Raises:
+        BadSource: some cannot be read, and are not to be left out, or all.
+    """
+
+    def __init__(self, tables: Tables, *, skip: bool | None) -> None:
+        found = Readable(tables, lambda path: (path, _load(path)), skip=skip)
+        self.of = dict(found.tables)
+        self.skipped = found.settle(Bad(), kept=True)
+
+
+def _loose(paths: Sequence[Path], read: _Arrays) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for path in paths:
         if path.stem in arrays:
             raise BadSource(f"{shown(path)}: another file is called {shown(path.stem)} too")
-        arrays[path.stem] = _load(path)[""]
+        arrays[path.stem] = read.of[path][""]
     return arrays
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays in one file by name; of a ``.npy`` file under no name."""
+    files.check_file(path)
     try:
         if path.suffix.lower() == ".safetensors":
             return safetensors.load(path)

@@ -2,20 +2,24 @@
 
 Belongs here: everything about paths that more than one kind of source needs. Links are followed,
 as data sets are often made of them; a link that leads back to a folder above it is refused, and so
-is whatever cannot be read: `BadSource`, with the path.
+is whatever cannot be read: `BadSource`, with the path. Pipes and devices are never waited for, and
+no file is read into memory before its size is known.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Final
+from typing import IO, Final
 
-from atd.errors import BadSource, InvalidSyntax
+from atd.errors import BadSource, InvalidSyntax, LocalError
 from atd.names import check_split
-from atd.publishing.sources.source import shown
+from atd.publishing.sources.bad import Bad
+from atd.publishing.sources.source import MAX_VALUE, shown
 
 SPLITS: Final = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 """Names of folders and files that are taken for splits, in the order in which they are listed."""
@@ -63,69 +67,137 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def walk(folder: Path) -> Iterator[PurePosixPath]:
-    """Every file below ``folder``, sorted, relative to it; litter and special files left out.
+def walk(folder: Path, bad: Bad) -> Iterator[PurePosixPath]:
+    """Every file below ``folder``, sorted, relative to it; litter left out.
+
+    What is none goes into ``bad``: folders that cannot be read, links that lead in a circle or
+    nowhere, pipes, sockets and devices.
 
     Raises:
-        BadSource: a folder that cannot be read, a link that leads in a circle or nowhere.
+        BadSource: ``folder`` itself cannot be read.
     """
-    yield from _walk(folder, PurePosixPath(), (_identity(folder),))
-
-
-def _walk(
-    folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...]
-) -> Iterator[PurePosixPath]:
-    for entry in _entries(folder):
-        if is_litter(entry.name):
+    try:
+        levels = [_Level(PurePosixPath(), folder)]
+    except OSError as error:
+        raise unreadable(folder, error) from None
+    while levels:
+        entry = next(levels[-1].entries, None)
+        if entry is None:
+            levels.pop()
             continue
-        path = Path(entry.path)
-        if _is_folder(entry):
-            identity = _identity(path)
-            if identity in above:
-                raise BadSource(
-                    f"the link {shown(path)} leads back to a folder above it",
-                    next_step="remove the link, or publish another folder",
-                )
-            yield from _walk(path, relative / entry.name, (*above, identity))
-        elif entry.is_file():
-            yield relative / entry.name
+        below = levels[-1].path / entry.name
+        try:
+            mode = os.stat(entry.path).st_mode
+            if not stat.S_ISDIR(mode):
+                check_kind(mode)
+                yield below
+                continue
+            level = _Level(below, Path(entry.path))
+            if any(level.identity == above.identity for above in levels):
+                raise LocalError("a link that leads back to a folder above it")
+            levels.append(level)
+        except FileNotFoundError:
+            bad.add(f"{shown(below)} (a link that leads nowhere)")
+        except OSError as error:
+            bad.add(f"{shown(below)} ({error.strerror})")
+        except LocalError as error:
+            bad.add(f"{shown(below)} ({error.message})")
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+class _Level:
+    """A folder that is being walked: its path below the first, and what is left of it."""
+
+    def __init__(self, path: PurePosixPath, folder: Path) -> None:
+        found = os.stat(folder)
+        self.path = path
+        self.identity = (found.st_dev, found.st_ino)
+        with os.scandir(folder) as entries:
+            kept = (entry for entry in entries if not is_litter(entry.name))
+            self.entries = iter(sorted(kept, key=lambda entry: entry.name))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something. `BadSource` where the system does not say, as in a circle."""
     try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
     except OSError as error:
-        raise _unreadable(folder, error) from None
+        raise unreadable(path, error) from None
+    return True
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+_SPECIAL: Final = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISDIR, "a folder"),
+)
+
+
+def check_kind(mode: int) -> None:
+    """Refuse what is no plain file: reading from it may never end.
+
+    Args:
+        mode: as `os.stat` tells it.
+
+    Raises:
+        LocalError: it is a pipe, a socket, a device or a folder.
+    """
+    for is_so, words in _SPECIAL:
+        if is_so(mode):
+            raise LocalError(f"{words}, not a file")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A plain file to read bytes from, for the time of a ``with`` block.
+
+    Raises:
+        BadSource: it cannot be read, or is a pipe or a device, which is not waited for.
+    """
     try:
-        if entry.is_symlink() and not os.path.exists(entry.path):
-            os.stat(entry.path)
-        return entry.is_dir()
+        with open(path, "rb", opener=_without_waiting) as file:
+            _check_opened(path, os.fstat(file.fileno()).st_mode)
+            yield file
     except OSError as error:
-        raise _unreadable(Path(entry.path), error) from None
+        raise unreadable(path, error) from None
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _check_opened(path: Path, mode: int) -> None:
     try:
-        found = os.stat(path)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return found.st_dev, found.st_ino
+        check_kind(mode)
+    except LocalError as error:
+        raise BadSource(f"{shown(path)} is {error.message}", next_step=_NEXT) from None
 
 
-def read(path: Path) -> bytes:
-    """The whole file, or BadSource."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from None
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _unreadable(path: Path, error: OSError) -> BadSource:
-    return BadSource(
-        f"cannot read {shown(path)}: {error.strerror}",
-        next_step="correct or remove it, then run the same command again",
-    )
+def check_file(path: Path) -> None:
+    """Refuse what `opened` refuses, for libraries that open files themselves: BadSource."""
+    with opened(path):
+        pass
+
+
+def read(path: Path, limit: int = MAX_VALUE) -> bytes:
+    """The whole file of at most ``limit`` bytes, or BadSource; a larger one is not read."""
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit + 1) if size <= limit else b""
+    if size > limit or len(data) > limit:
+        raise BadSource(
+            f"{shown(path)} has {max(size, len(data))} bytes; a file may have {limit}",
+            next_step="make it smaller, or cut it into several",
+        )
+    return data
+
+
+_NEXT: Final = "correct or remove it, then run the same command again"
+
+
+def unreadable(path: Path, error: OSError) -> BadSource:
+    """The error for a file or a folder that the system does not give."""
+    return BadSource(f"cannot read {shown(path)}: {error.strerror or error}", next_step=_NEXT)

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from atd.errors import BadSource
 from atd.publishing.sources import kinds
+from atd.publishing.sources.bad import Bad, settle_bad
 from atd.publishing.sources.given import Given
-from atd.publishing.sources.source import Source, refuse_all, shown
+from atd.publishing.sources.source import Source, shown
 from atd.schema.fields import Field
 
 _COLUMN: Final = "file_name"
@@ -36,12 +37,14 @@ class Notes:
     Args:
         names: what the tables are called.
         fields: the columns but for the name of the file.
+        skipped: rows that were left out.
     """
 
     names: str
     fields: tuple[Field, ...]
     rows: Mapping[PurePosixPath, Mapping[str, Any]]
     warnings: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def names(given: Given) -> list[PurePosixPath]:
@@ -80,30 +83,36 @@ def read(given: Given, medium: str) -> Notes | None:
             next_step="call the column otherwise",
         )
     rows: dict[PurePosixPath, Mapping[str, Any]] = {}
-    bad = list(_collect(source, found, rows))
-    refuse_all(bad, f"rows of {called[0]} lead to no file of their own", "correct the rows")
+    bad = Bad(_collect(source, found, rows))
+    what = f"rows of {called[0]} lead to no file of their own"
+    skipped = settle_bad(bad, what, "correct the rows", skip=given.skip_bad)
     fields = tuple(one for one in source.schema if one.name != _COLUMN)
-    return Notes(called[0], fields, rows, source.warnings)
+    return Notes(called[0], fields, rows, source.warnings, (*source.skipped, *skipped))
 
 
 def _open(given: Given, found: list[PurePosixPath], name: str) -> Source:
     """All tables as one source, with a split for each."""
     tables = {str(number): [given.at(path)] for number, path in enumerate(found)}
-    opened: Source = kinds.door(*_READERS[name]).open_tables(tables, given.progress)
+    opener = kinds.door(*_READERS[name]).open_tables
+    opened: Source = opener(tables, given.progress, skip_bad=given.skip_bad)
     return opened
 
 
 def _collect(
     source: Source, found: list[PurePosixPath], rows: dict[PurePosixPath, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Put the rows into ``rows``; yields what is wrong with the others."""
+    """Put the rows into ``rows``; yields what is wrong with the others, by row from 1."""
     for number, table in enumerate(found):
-        for _, sample in source.splits[str(number)].samples(source.schema):
+        if str(number) not in source.splits:
+            continue  # left out as a whole: it cannot be read
+        samples = source.splits[str(number)].samples(source.schema)
+        for row, (_, sample) in enumerate(samples, start=1):
             name = sample.pop(_COLUMN, None)
             path = PurePosixPath(str(name))
+            where = f"{shown(table)}, row {row}: {shown(name)}"
             if name is None or path.is_absolute() or ".." in path.parts or not path.parts:
-                yield f"{shown(table)}: {shown(name)} (expected a file beside or below the table)"
+                yield f"{where} (expected a file beside or below the table)"
             elif table.parent / path in rows:
-                yield f"{shown(table)}: {shown(name)} (listed twice)"
+                yield f"{where} (listed twice)"
             else:
                 rows[table.parent / path] = sample

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from atd.errors import BadSource
 from atd.protocol.syntax import quote
-from atd.publishing.sources.arrow_rows import BATCH, Rows, of_table, open_rows
+from atd.publishing.sources.arrow_rows import BATCH, Part, Rows, of_table
+from atd.publishing.sources.arrow_tables import open_rows
+from atd.publishing.sources.given import silent
 from atd.publishing.sources.source import Source
+from atd.publishing.sources.tables import Readable
 
 
 def open_frames(frames: Mapping[str, Any], what: str, *, skip_bad: bool) -> Source:
@@ -24,17 +28,22 @@ def open_frames(frames: Mapping[str, Any], what: str, *, skip_bad: bool) -> Sour
     Raises:
         BadSource: a table that Arrow cannot hold, or splits of different columns.
     """
+    paths = {split: [Path(split)] for split in frames}
+    found = Readable(paths, lambda path: _rows(frames[path.name], what), skip=skip_bad)
+    return open_rows(found, what, "a program", silent, skip_bad=skip_bad)
+
+
+def _rows(frame: Any, what: str) -> Rows:
     try:
-        rows = {split: [_rows(frame)] for split, frame in frames.items()}
+        return _of(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise BadSource(
             f"the {what} cannot become an Arrow table: {quote(str(error))}",
             next_step="give each column one type",
         ) from None
-    return open_rows(rows, what, "a program", skip_bad=skip_bad)
 
 
-def _rows(frame: Any) -> Rows:
+def _of(frame: Any) -> Rows:
     library = type(frame).__module__.partition(".")[0]
     if library == "datasets":
         return _of_dataset(frame)
@@ -57,4 +66,5 @@ def _of_dataset(dataset: Any) -> Rows:
         for table in dataset.select_columns(columns).with_format("arrow").iter(BATCH):
             yield from embed(table).combine_chunks().to_batches()
 
-    return Rows("Dataset", dataset.features.arrow_schema, dataset.num_rows, batches)
+    part = Part("rows", batches, dataset.num_rows)
+    return Rows("Dataset", dataset.features.arrow_schema, [part])

@@ -16,6 +16,7 @@ from typing import Final
 
 from atd.errors import BadSource
 from atd.publishing.sources import files
+from atd.publishing.sources.bad import Bad
 from atd.publishing.sources.source import Progress, Tables, shown
 
 _MAGIC: Final = frozenset("*?[")
@@ -53,10 +54,10 @@ class Given:
             BadSource: there is nothing.
         """
         path = Path(text)
-        if path.exists() or not _MAGIC.intersection(text):
+        if files.exists(path) or not _MAGIC.intersection(text):
             return cls(path, split, strip, skip_bad, progress)
         found = sorted(Path(one) for one in glob.glob(text, recursive=True))
-        chosen = tuple(one for one in found if one.is_file())
+        chosen = tuple(one for one in found if not one.is_dir())
         if not chosen:
             raise BadSource(f"no file is called as {shown(text)} says")
         top = Path(os.path.commonpath([one.parent for one in chosen]))
@@ -67,18 +68,30 @@ class Given:
         """Whether there may be several files."""
         return self.path.is_dir()
 
-    @cached_property
+    @property
     def found(self) -> tuple[PurePosixPath, ...]:
         """Every file, relative to the folder; of a file, its own name.
 
         Raises:
-            BadSource: a folder that cannot be read, a link that leads in a circle or nowhere.
+            BadSource: the folder cannot be read, or the path is no file.
         """
+        return self._listed[0]
+
+    @property
+    def bad(self) -> Bad:
+        """What is below the folder and cannot be read at all: see `files.walk`."""
+        return self._listed[1]
+
+    @cached_property
+    def _listed(self) -> tuple[tuple[PurePosixPath, ...], Bad]:
+        bad = Bad()
         if self.chosen is not None:
-            return tuple(PurePosixPath(one.relative_to(self.path)) for one in self.chosen)
+            kept = [one.relative_to(self.path) for one in self.chosen if _is_file(one, bad)]
+            return tuple(map(PurePosixPath, kept)), bad
         if not self.is_folder:
-            return (PurePosixPath(self.path.name),)
-        return tuple(files.walk(self.path))
+            files.check_file(self.path)
+            return (PurePosixPath(self.path.name),), bad
+        return tuple(files.walk(self.path, bad)), bad
 
     def at(self, relative: PurePosixPath) -> Path:
         """Where one of `found` is."""
@@ -100,3 +113,13 @@ class Given:
         for one in self.ending(suffixes):
             splits.setdefault(files.split_of(one, self.split), []).append(self.at(one))
         return {name: splits[name] for name in files.in_order(iter(splits))}
+
+
+def _is_file(path: Path, bad: Bad) -> bool:
+    """Whether a pattern led to a plain file; what is wrong with another goes into ``bad``."""
+    try:
+        files.check_file(path)
+    except BadSource as error:
+        bad.add(error.message)
+        return False
+    return True

@@ -13,9 +13,10 @@ from typing import Final
 from atd.errors import BadSource
 from atd.publishing.sources import files
 from atd.publishing.sources.arrow_file import read
-from atd.publishing.sources.arrow_rows import Rows, open_rows
+from atd.publishing.sources.arrow_tables import open_rows
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.source import Source, shown
+from atd.publishing.sources.tables import Readable
 
 STATE: Final = "state.json"
 DICT: Final = "dataset_dict.json"
@@ -30,15 +31,17 @@ def open_given(given: Given) -> Source:
     """
     states = [one for one in given.found if one.name == STATE]
     several = PurePosixPath(DICT) in given.found
-    splits: dict[str, list[Rows]] = {}
+    splits: dict[str, list[Path]] = {}
     for state in states:
         called = state.parent.name if several else ""
         split = files.split_name(called) if called else files.split_of(state, given.split)
-        splits.setdefault(split, []).extend(read(path) for path in _listed(given.at(state)))
+        splits.setdefault(split, []).extend(_listed(given.at(state)))
     full = {name: splits[name] for name in files.in_order(iter(splits)) if splits[name]}
     if not full:
         raise BadSource(f"{shown(given.path)} lists no Arrow files", next_step=_NEXT)
-    return open_rows(full, "saved Hugging Face data set", str(given.path), skip_bad=given.skip_bad)
+    found = Readable(full, read, skip=given.skip_bad)
+    what = "saved Hugging Face data set"
+    return open_rows(found, what, str(given.path), given.progress, skip_bad=given.skip_bad)
 
 
 def _listed(state: Path) -> list[Path]:

@@ -15,30 +15,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+import os
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
+from atd.disk import storing
 from atd.errors import BadSource, LocalError
 from atd.protocol.syntax import quote
 from atd.publishing.infer import infer
 from atd.publishing.sources import files, mds_columns
+from atd.publishing.sources.bad import Bad, settle_bad
 from atd.publishing.sources.csv_table import field_name
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.mds_columns import Column, Damaged
-from atd.publishing.sources.source import Pair, Source, SplitSource, settle_bad, shown
+from atd.publishing.sources.source import Pair, Source, SplitSource, shown
 from atd.schema.fields import Field, Schema
 
 INDEX: Final = "index.json"
 MAX_SHARD: Final = 2**32
 """Bytes of a shard, at most: places in it have 32 bits."""
 
+_PIECE: Final = 1024**2
 _CHECKED: Final = ("sha256", "sha512", "sha1", "md5", "blake2b", "sha3_256")
 _NEXT: Final = "write the folder again with streaming.MDSWriter"
 
@@ -53,6 +59,13 @@ class _Shard:
     size: int
     hashes: Mapping[str, str]
     packed: bool
+    out: frozenset[int] | None = frozenset()
+    """Samples that are left out, by their number; None: all are."""
+
+    @property
+    def kept(self) -> int:
+        """How many samples are not left out."""
+        return 0 if self.out is None else self.samples - len(self.out)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Every sample, by field name.
@@ -60,7 +73,7 @@ class _Shard:
         Raises:
             Damaged: the file is not what its index says.
         """
-        data = memoryview(self._bytes())
+        data = self._bytes()
         if len(data) < 4 * (self.samples + 2):
             raise Damaged(f"{len(data)} bytes are too few for {self.samples} samples")
         words = np.frombuffer(data[: 4 * (self.samples + 2)], "<u4").tolist()
@@ -89,12 +102,15 @@ class _Shard:
             at += size
         return sample
 
-    def _bytes(self) -> bytes:
-        data = files.read(self.path)
-        if self.packed:
-            data = _unpacked(data, self.size)
-        if len(data) != self.size:
-            raise Damaged(f"expected {self.size} bytes, found {len(data)}")
+    def _bytes(self) -> memoryview:
+        """The shard, mapped: it may be of 4 GB."""
+        with files.opened(self.path) as file:
+            whole = _unpacked(file, self.size) if self.packed else file
+            size = os.fstat(whole.fileno()).st_size
+            if size != self.size:
+                raise Damaged(f"expected {self.size} bytes, found {size}")
+            # Not closed: arrays are views of it.
+            data = memoryview(mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ))
         for name in _CHECKED:
             wanted = self.hashes.get(name)
             if wanted and not self.packed and hashlib.new(name, data).hexdigest() != wanted:
@@ -118,10 +134,11 @@ def open_given(given: Given) -> Source:
     first = next((one for found in splits.values() for one in found), None)
     if first is None:
         raise BadSource(f"{shown(given.path)}: the index lists no shards")
-    bad: list[str] = []
-    good = _checked(given, splits, first.columns, bad)
-    skipped = settle_bad(bad, "shards cannot be published", _NEXT, skip=given.skip_bad)
-    if not any(one.samples for one in good):
+    bad = Bad()
+    checked = _checked(given, splits, first.columns, bad)
+    skipped = settle_bad(bad, "shards or samples cannot be published", _NEXT, skip=given.skip_bad)
+    good = [one for found in checked.values() for one in found if one.kept]
+    if not good:
         raise BadSource(f"{shown(given.path)} holds no samples that can be published")
     schema = _schema(first.columns, good)
     return Source(
@@ -130,34 +147,51 @@ def open_given(given: Given) -> Source:
         schema=schema,
         splits={
             name: SplitSource(
-                partial(_samples, splits[name]), count=sum(one.samples for one in splits[name])
+                partial(_samples, checked[name]), count=sum(one.kept for one in checked[name])
             )
-            for name in files.in_order(iter(splits))
-            if splits[name]
+            for name in files.in_order(iter(checked))
+            if any(one.kept for one in checked[name])
         },
         travels=(f"every column: {', '.join(shown(one.name) for one in first.columns)}",),
         skipped=skipped,
+        exact=True,
     )
 
 
 def _checked(
-    given: Given, splits: dict[str, list[_Shard]], columns: tuple[Column, ...], bad: list[str]
-) -> list[_Shard]:
-    """Decode every sample; leaves only good shards in ``splits``, and names the others."""
-    shards = [(name, one) for name, found in splits.items() for one in found]
-    good: list[_Shard] = []
-    for done, (name, shard) in enumerate(shards):
-        given.progress("checking shards", done, len(shards))
-        try:
-            if [one.said for one in shard.columns] != [one.said for one in columns]:
-                raise Damaged("it has other columns than the first shard")
-            for number, sample in enumerate(shard.read()):
+    given: Given, splits: Mapping[str, list[_Shard]], columns: tuple[Column, ...], bad: Bad
+) -> dict[str, list[_Shard]]:
+    """Decode every sample; the shards with what is to be left out of them, which is named."""
+    total, done = sum(map(len, splits.values())), 0
+    checked: dict[str, list[_Shard]] = {}
+    for name, shards in splits.items():
+        for shard in shards:
+            given.progress("checking shards", done, total)
+            done += 1
+            checked.setdefault(name, []).append(replace(shard, out=_bad_in(shard, columns, bad)))
+    return checked
+
+
+def _bad_in(shard: _Shard, columns: tuple[Column, ...], bad: Bad) -> frozenset[int] | None:
+    """The samples whose pictures do not decode; None if the shard is not what its index says."""
+    out: set[int] = set()
+    try:
+        if [one.said for one in shard.columns] != [one.said for one in columns]:
+            raise Damaged(f"it has the columns {_said(shard.columns)}, not {_said(columns)}")
+        for number, sample in enumerate(shard.read()):
+            try:
                 mds_columns.check(sample, number)
-            good.append(shard)
-        except (Damaged, LocalError) as error:
-            bad.append(f"{shown(shard.path.name)} ({error})")
-            splits[name].remove(shard)
-    return good
+            except Damaged as error:
+                bad.add(f"{shown(shard.path.name)} ({error})")
+                out.add(number)
+    except (Damaged, LocalError) as error:
+        bad.add(f"{shown(shard.path.name)} ({error})")
+        return None
+    return frozenset(out)
+
+
+def _said(columns: tuple[Column, ...]) -> str:
+    return ", ".join(f"{shown(one.name)} {shown(one.encoding)}" for one in columns)
 
 
 def _schema(columns: tuple[Column, ...], shards: Sequence[_Shard]) -> Schema:
@@ -169,21 +203,23 @@ def _schema(columns: tuple[Column, ...], shards: Sequence[_Shard]) -> Schema:
     seen = infer(
         {name: value for name, value in sample.items() if name in open_ended}
         for shard in shards
-        for sample in shard.read()
+        for number, sample in enumerate(shard.read())
+        if number not in (shard.out or ())
     )
     kinds = {one.name: one.kind for one in (*known, *seen)}
     return Schema(tuple(Field(one.field, kinds[one.field]) for one in columns))
 
 
 def _samples(shards: Sequence[_Shard], schema: Schema) -> Iterator[Pair]:
-    row = 0
+    begin = 0
     for shard in shards:
         try:
-            for sample in shard.read():
-                yield row_key(row), {k: v for k, v in sample.items() if k in schema}
-                row += 1
+            for row, sample in enumerate(shard.read() if shard.kept else ()):
+                if row not in (shard.out or ()):
+                    yield row_key(begin + row), {k: v for k, v in sample.items() if k in schema}
         except Damaged as error:
             raise BadSource(f"{shown(shard.path)} changed while it was read: {error}") from None
+        begin += shard.samples
 
 
 # ------------------------------------------------------------------ the index
@@ -250,10 +286,19 @@ def _plain(name: str) -> str:
     return name
 
 
-def _unpacked(data: bytes, size: int) -> bytes:
-    """gzip undone, up to what the index says and one byte more: a bomb does not go off."""
-    undo = zlib.decompressobj(wbits=31)
-    try:
-        return undo.decompress(data, size + 1)
-    except zlib.error:
-        raise Damaged("it is no gzip file") from None
+def _unpacked(file: IO[bytes], size: int) -> IO[bytes]:
+    """gzip undone, into a temporary file without a name, up to what the index says.
+
+    A bomb does not go off: neither the memory nor the disk takes more than that.
+    """
+    undo, left = zlib.decompressobj(wbits=31), size + 1
+    with storing(Path(tempfile.gettempdir())):
+        made = tempfile.TemporaryFile()  # noqa: SIM115  (mapped by the caller)
+        while left and not undo.eof and (piece := undo.unconsumed_tail or file.read(_PIECE)):
+            try:
+                data = undo.decompress(piece, min(left, _PIECE))
+            except zlib.error:
+                raise Damaged("it is no gzip file") from None
+            left -= made.write(data)
+        made.flush()
+    return made

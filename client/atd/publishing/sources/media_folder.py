@@ -16,22 +16,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from atd.cards.files import is_card_file
 from atd.errors import BadSource, LocalError, ShardError
 from atd.publishing.sources import files, folder_table
+from atd.publishing.sources.bad import Bad, settle_bad
 from atd.publishing.sources.folder_table import Notes
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import path_key
-from atd.publishing.sources.source import Item, Source, SplitSource, settle_bad, shown
+from atd.publishing.sources.source import Item, Source, SplitSource, shown
 from atd.schema.fields import Array, Field, Kind, Label, Schema, String
 from atd.schema.limits import MAX_CLASSES
-
-MAX_FILE: Final = 1024**3
-"""Bytes of one file, at most."""
 
 Row = Mapping[str, Any]
 
@@ -90,9 +88,10 @@ def open_media(given: Given, medium: Medium) -> Source:
         BadSource: unreadable, corrupt, unclassed or unlisted files, or none at all.
     """
     notes = folder_table.read(given, medium.name)
-    bad: list[str] = []
-    found = list(_placed(given, medium, notes, bad))
-    skipped = settle_bad(
+    bad = Bad()
+    found = list(_keyed(_placed(given, medium, notes, bad), bad))
+    skipped = notes.skipped if notes else ()
+    skipped += settle_bad(
         bad,
         f"{medium.plural} have no place",
         "move them, list them or remove them",
@@ -124,31 +123,54 @@ def open_media(given: Given, medium: Medium) -> Source:
         ),
         looked_at=medium.looked_at,
         skipped=skipped,
+        exact=True,
     )
 
 
 # ------------------------------------------------------------------ the files
 
 
-def _placed(given: Given, medium: Medium, notes: Notes | None, bad: list[str]) -> Iterator[_File]:
-    """The files with their places; what has none goes into ``bad``."""
+def _placed(given: Given, medium: Medium, notes: Notes | None, bad: Bad) -> Iterator[_File]:
+    """The files with their places; what has none, or that of another, goes into ``bad``."""
     found = [_place(path, given.split) for path in given.ending(medium.suffixes)]
     if notes is not None:
         there = {one.path for one in found}
-        lost = (path for path in notes.rows if path not in there)
-        bad += [
-            f"{shown(path)} ({notes.names} lists it, but there is no such file)" for path in lost
-        ]
+        for path in notes.rows:
+            if path not in there:
+                bad.add(f"{shown(path)} ({notes.names} lists it, but there is no such file)")
         for one in found:
             if one.path in notes.rows:
                 yield _File(one.path, one.split, None, one.below, notes.rows[one.path])
             else:
-                bad.append(f"{shown(one.path)} ({notes.names} does not list it)")
+                bad.add(f"{shown(one.path)} ({notes.names} does not list it)")
         return
     classed = any(one.label is not None for one in found)
     for one in found:
         if classed and one.label is None:
-            bad.append(f"{shown(one.path)} (it lies beside the class folders)")
+            bad.add(f"{shown(one.path)} (it lies beside the class folders)")
+        elif one.label is not None and (wrong := _no_label(one.label)):
+            bad.add(f"{shown(one.path)} (its folder's name cannot be a label: {wrong})")
+        else:
+            yield one
+
+
+@lru_cache(maxsize=1024)
+def _no_label(name: str) -> str | None:
+    """Why a folder's name cannot be that of a class; None if it can."""
+    try:
+        Label((name,))
+    except LocalError as error:
+        return error.message
+    return None
+
+
+def _keyed(found: Iterator[_File], bad: Bad) -> Iterator[_File]:
+    """The files but for those that would be the same sample of a split as another: in ``bad``."""
+    keys: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
+    for one in found:
+        first = keys.setdefault((one.split, one.below), one.path)
+        if first != one.path:
+            bad.add(f"{shown(one.path)} (it would be the same sample as {shown(first)})")
         else:
             yield one
 
@@ -161,20 +183,17 @@ def _place(path: PurePosixPath, default: str) -> _File:
     return _File(path, split, label, below)
 
 
-def _surveyed(given: Given, medium: Medium, found: list[_File]) -> tuple[list[_File], list[str]]:
+def _surveyed(given: Given, medium: Medium, found: list[_File]) -> tuple[list[_File], Bad]:
     """The files that can be published, and what is wrong with the others."""
     kept: list[_File] = []
-    bad: list[str] = []
+    bad = Bad()
     for done, one in enumerate(found):
         given.progress(f"checking {medium.plural}", done, len(found))
         try:
-            data = files.read(given.path / one.path)
-            if len(data) > MAX_FILE:
-                raise LocalError(f"{len(data)} bytes; a file may have {MAX_FILE}")
-            medium.look(data)
+            medium.look(files.read(given.path / one.path))
             kept.append(one)
         except (ShardError, LocalError) as error:
-            bad.append(f"{shown(one.path)} ({error.message})")
+            bad.add(f"{shown(one.path)} ({error.message})")
     given.progress(f"checking {medium.plural}", len(found), len(found))
     return kept, bad
 

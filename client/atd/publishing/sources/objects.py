@@ -18,8 +18,9 @@ from atd.errors import BadSource
 from atd.protocol.syntax import quote
 from atd.publishing.infer import as_mapping, infer
 from atd.publishing.sources import arrays, files, kinds, torch_samples
+from atd.publishing.sources.bad import Bad, settle_bad
 from atd.publishing.sources.keys import row_key
-from atd.publishing.sources.source import Item, Pair, Source, SplitSource
+from atd.publishing.sources.source import Faulty, Item, Pair, Source, SplitSource
 from atd.schema.classes import schema_of
 from atd.schema.fields import Schema
 from atd.shards.keys import safe_key
@@ -45,9 +46,9 @@ def open_object(
         BadSource: the object is no source, or its samples fit no schema.
     """
     if torch_samples.is_map_style(what):
-        return torch_samples.open_map_style(what, default, schema)
+        return torch_samples.open_map_style(what, default, schema, skip_bad=skip_bad)
     if torch_samples.is_iterable(what):
-        return _of_splits({default: torch_samples.samples_of(what)}, schema)
+        return _of_splits({default: torch_samples.samples_of(what)}, schema, skip_bad=skip_bad)
     frames = _frames(what, default)
     if frames:
         opener = kinds.door("frames", "pyarrow", "arrow").open_frames
@@ -61,9 +62,10 @@ def open_object(
                 "a dict to publish holds arrays by field name, or iterables of samples by split",
                 next_step="pass a list of dicts to publish samples",
             )
-        return _of_splits({files.split_name(str(name)): one for name, one in what.items()}, schema)
+        named = {files.split_name(str(name)): one for name, one in what.items()}
+        return _of_splits(named, schema, skip_bad=skip_bad)
     if _is_iterable(what):
-        return _of_splits({default: what}, schema)
+        return _of_splits({default: what}, schema, skip_bad=skip_bad)
     raise BadSource(
         f"cannot publish a {type(what).__name__}",
         next_step="pass a path, an iterable of samples, a DataFrame, or a dict of arrays",
@@ -99,13 +101,16 @@ def _is_iterable(value: object) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray)
 
 
-def _of_splits(given: Mapping[str, Any], schema: Schema | None) -> Source:
+def _of_splits(given: Mapping[str, Any], schema: Schema | None, *, skip_bad: bool) -> Source:
     parts = {name: _Samples(given[name]) for name in files.in_order(iter(given))}
     heads = {name: part.head() for name, part in parts.items()}
     empty = [name for name, head in heads.items() if not head]
     if empty:
         raise BadSource(f"expected samples, found none in {', '.join(empty)}")
-    found = schema or _schema([sample for head in heads.values() for _, sample in head])
+    seen = [sample for head in heads.values() for _, sample in head]
+    bad = Bad(one.error.message for one in seen if isinstance(one, Faulty))
+    settle_bad(bad, "samples cannot be published", "correct them", skip=skip_bad)
+    found = schema or _schema([one for one in seen if not isinstance(one, Faulty)])
     return Source(
         what="Python samples",
         origin=", ".join(dict.fromkeys(type(one).__name__ for one in given.values())),
@@ -137,10 +142,10 @@ class _Samples:
         """Some samples: the first of an iterator, spread ones of a sequence."""
         if isinstance(self.given, Sequence):
             step = -(-len(self.given) // LOOKED_AT) or 1
-            return [_pair(row, self.given[row]) for row in range(0, len(self.given), step)]
+            return [_tried(row, self.given[row]) for row in range(0, len(self.given), step)]
         self._rest = iter(self.given)
         first = itertools.islice(self._rest, LOOKED_AT)
-        self._head = [_pair(row, item) for row, item in enumerate(first)]
+        self._head = [_tried(row, item) for row, item in enumerate(first)]
         return self._head
 
     def split(self) -> SplitSource:
@@ -152,7 +157,7 @@ class _Samples:
     def items(self, schema: Schema) -> Iterator[Item]:
         """Every sample of a sequence: at hand, so that loading is only handing over."""
         for row, item in enumerate(self.given):
-            key, sample = _pair(row, item)
+            key, sample = _tried(row, item)
             yield key, partial(_same, sample)
 
     def pairs(self, schema: Schema) -> Iterator[Pair]:
@@ -161,11 +166,22 @@ class _Samples:
         if not head or self._rest is None:
             raise BadSource("the iterator to publish was already used up")
         yield from head
-        yield from (_pair(row, item) for row, item in enumerate(self._rest, start=len(head)))
+        yield from (_tried(row, item) for row, item in enumerate(self._rest, start=len(head)))
 
 
 def _same(sample: Any) -> Any:
+    if isinstance(sample, Faulty):
+        raise sample.error
     return sample
+
+
+def _tried(row: int, item: Any) -> Pair:
+    """The key and the sample in one item; what is wrong with it in the place of the sample."""
+    try:
+        return _pair(row, item)
+    except BadSource as error:
+        said = error.message if f"sample {row}" in error.message else f"sample {row}: {error}"
+        return row_key(row), Faulty(BadSource(said, next_step=error.next_step))
 
 
 def _pair(row: int, item: Any) -> Pair:

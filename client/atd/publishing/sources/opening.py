@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from atd.errors import BadSource, SchemaMismatch
 from atd.publishing.sources import files, json_lines, kinds, objects
+from atd.publishing.sources.bad import settle_bad
+from atd.publishing.sources.fitting import fitting
 from atd.publishing.sources.given import Given, silent
 from atd.publishing.sources.source import Progress, Source, shown
 from atd.publishing.sources.stripping import carries_images, stripped
@@ -44,7 +46,8 @@ def open_source(
             of torch, or a dict of such tables by split.
         schema: what the samples fit, as a class or a schema; inferred where it is None.
         strip_metadata: take EXIF, XMP and comments out of images, without touching a pixel.
-        skip_bad: leave out files that cannot be published (`Source.skipped` names them).
+        skip_bad: leave out files, rows and samples that cannot be published; `Source.left_out`
+            names them.
         split: the split of samples that do not say theirs.
         progress: told how far the first pass over the data is.
 
@@ -60,24 +63,34 @@ def open_source(
         source = objects.open_object(what, split, wanted, skip_bad=skip_bad)
     if wanted is not None:
         source = _with_schema(source, wanted)
+    source = _with_images(source, strip_metadata)
+    if skip_bad and not (source.exact and source.inferred):
+        return fitting(source, progress or silent)
+    return source
+
+
+def _with_images(source: Source, strip_metadata: bool) -> Source:
+    """``source`` with the metadata of its images taken out, or spoken of."""
     if source.looked_at or not carries_images(source):
         return source
     if source.packed is not None and not strip_metadata:
         return source  # nothing is left to be done about them
-    return (
-        stripped(source) if strip_metadata else replace(source, travels=(*source.travels, _AS_IS))
-    )
+    if strip_metadata:
+        return replace(stripped(source), exact=False)
+    return replace(source, travels=(*source.travels, _AS_IS))
 
 
 def _open_path(path: str, split: str, strip: bool, skip_bad: bool, progress: Progress) -> Source:
     if path == STDIN:
-        return json_lines.open_stdin(split, progress)
+        return json_lines.open_stdin(split, progress, skip_bad=skip_bad)
     local = kinds.fetched(path, progress)
     given = Given.of(str(local), split, strip, skip_bad, progress)
-    if not given.path.exists():
+    if not files.exists(given.path):
         raise BadSource(f"{shown(path)} does not exist", next_step=kinds.GIVE)
+    lost = settle_bad(given.bad, "paths cannot be read", "correct or remove them", skip=skip_bad)
     source = kinds.kind_of(given).open(given)
-    return source if "://" not in path else replace(source, origin=path)
+    origin = path if "://" in path else source.origin
+    return replace(source, origin=origin, skipped=(*lost, *source.skipped))
 
 
 def _with_schema(source: Source, schema: Schema) -> Source:

@@ -1,7 +1,7 @@
 """What a source of samples is, whatever it was made from.
 
-Belongs here: the value that every reader of this package returns, and the two things they share:
-how progress is told and how a list of bad files becomes one error. Knows no file format.
+Belongs here: the value that every reader of this package returns, and how progress is told. Knows
+no file format. What cannot be published is collected in `atd.publishing.sources.bad`.
 
 Rules. Making a `Source` reads enough to know that packing will not stumble: what can be checked
 beforehand is checked before anything is written or sent. A sample is a mapping or a dataclass
@@ -18,6 +18,7 @@ from typing import Any, Final
 from atd.errors import BadSource, LocalError
 from atd.manifest import Manifest
 from atd.protocol.syntax import quote
+from atd.publishing.sources.bad import Bad
 from atd.records import Layout
 from atd.schema.evolve import settle
 from atd.schema.fields import Schema
@@ -34,8 +35,18 @@ Tables = Mapping[str, Sequence[Path]]
 Progress = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and how much there is where that is known."""
 
-MAX_LISTED: Final = 20
-"""Bad files named in one error, at most."""
+MAX_VALUE: Final = 1024**3
+"""Bytes of one file or one value of a table, at most: more would not be in one shard anyway."""
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """What a stream has in the place of a sample that cannot be made: the reason.
+
+    A stream that raised could not go on; so it gives this, and `SplitSource.samples` raises.
+    """
+
+    error: BadSource
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class SplitSource:
     """The samples of one split, as one of two things, each made for the schema to fit.
 
     Args:
-        stream: iterates over (key, sample), in an order of its own; may be called again, unless
-            the source is ``once``.
+        stream: iterates over (key, sample or `Faulty`), in an order of its own; may be called
+            again, unless the source is ``once``.
         items: iterates over (key, what loads the sample): for sources with random access, whose
             samples need not pass through a temporary file to be ordered.
         count: how many samples there are, where that is known beforehand.
@@ -55,11 +66,19 @@ class SplitSource:
     count: int | None = None
 
     def samples(self, schema: Schema) -> Iterator[Pair]:
-        """Every key and sample, whichever way the source has them."""
-        if self.stream is not None:
-            return self.stream(schema)
-        assert self.items is not None
-        return ((key, load()) for key, load in self.items(schema))
+        """Every key and sample, whichever way the source has them.
+
+        Raises:
+            BadSource: one cannot be read.
+        """
+        if self.stream is None:
+            assert self.items is not None
+            yield from ((key, load()) for key, load in self.items(schema))
+            return
+        for key, sample in self.stream(schema):
+            if isinstance(sample, Faulty):
+                raise sample.error
+            yield key, sample
 
 
 @dataclass(frozen=True)
@@ -116,6 +135,8 @@ class Source:
         packed: the shards that this already is; there is nothing to pack then.
         skipped: what was left out because it cannot be published: one line each, with the file.
         layout: how samples are to lie in shards; None: as is usual for ``schema``.
+        late: the same of samples that come once, complete when all were packed.
+        exact: every value was looked at, so that all samples fit an inferred ``schema``.
     """
 
     what: str
@@ -130,6 +151,8 @@ class Source:
     packed: Packed | None = None
     skipped: tuple[str, ...] = ()
     layout: Layout | None = None
+    late: Bad | None = None
+    exact: bool = False
 
     @property
     def count(self) -> int | None:
@@ -141,7 +164,8 @@ class Source:
     @property
     def left_out(self) -> tuple[str, ...]:
         """What was left out, in words: a line for each file."""
-        return tuple(f"left out: {one}" for one in self.skipped)
+        late = self.late.listed() if self.late is not None else ()
+        return tuple(f"left out: {one}" for one in (*self.skipped, *late))
 
     def following(self, previous: Schema | None) -> Source:
         """This source with an inferred schema kept as near to the last release's as the data allow.
@@ -158,31 +182,3 @@ def shown(name: object) -> str:
     """A file name for a message: as it is where it prints, else escaped."""
     text = str(name)
     return text if text.isprintable() and len(text) <= 200 else quote(text, 200)
-
-
-def refuse_all(found: Sequence[str], what: str, next_step: str) -> None:
-    """Raise BadSource naming everything in ``found`` (`MAX_LISTED` at most); nothing if empty.
-
-    Args:
-        found: one line each: the file and what is wrong with it.
-        what: of what kind they are, such as "images cannot be read".
-    """
-    if not found:
-        return
-    more = f"; and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
-    listed = "; ".join(found[:MAX_LISTED])
-    raise BadSource(f"{len(found)} {what}: {listed}{more}", next_step=next_step)
-
-
-def settle_bad(found: Sequence[str], what: str, next_step: str, *, skip: bool) -> tuple[str, ...]:
-    """What to do about files that cannot be published: refuse all, or leave them out.
-
-    Returns:
-        ``found``, where ``skip``: for `Source.skipped`.
-
-    Raises:
-        BadSource: there are some, and ``skip`` is not set.
-    """
-    if not skip:
-        refuse_all(found, what, f"{next_step}; or leave them out with --skip-bad")
-    return tuple(found)

@@ -16,7 +16,7 @@ from atd.errors import BadSource
 from atd.publishing.infer import as_mapping
 from atd.publishing.sources import metadata
 from atd.publishing.sources.loading import files_read
-from atd.publishing.sources.source import Item, Pair, Source, SplitSource
+from atd.publishing.sources.source import Faulty, Item, Pair, Source, SplitSource
 from atd.schema.fields import Image, Schema
 from atd.shards import media
 
@@ -79,7 +79,10 @@ class _Stripped(_Load):
 def _stream(stream: Callable[[Schema], Iterator[Pair]], schema: Schema) -> Iterator[Pair]:
     names = _names(schema)
     for key, sample in stream(schema):
-        yield key, _sample(key, sample, names)
+        try:
+            yield key, sample if isinstance(sample, Faulty) else _sample(key, sample, names)
+        except BadSource as error:
+            yield key, Faulty(error)
 
 
 def _names(schema: Schema) -> list[str]:

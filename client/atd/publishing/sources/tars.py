@@ -20,28 +20,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from atd.errors import AtdError, BadSource, LocalError, SchemaMismatch, ShardError
 from atd.files import hash_file
 from atd.manifest import Manifest, ManifestShard
 from atd.publishing.sources import files
+from atd.publishing.sources.bad import Bad, one_shape, settle_bad
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.packed import nothing_to_pack
 from atd.publishing.sources.source import (
+    MAX_VALUE,
     Packed,
     Progress,
     Source,
     SplitSource,
     Tables,
-    settle_bad,
     shown,
 )
 from atd.records import CutParameters, Layout
-from atd.schema.fields import Image, Int, Label, Schema
+from atd.schema.evolve import joined
+from atd.schema.fields import Array, Image, Int, Kind, Label, Schema
 from atd.schema.limits import MAX_CLASSES
-from atd.shards import media
+from atd.shards import media, tar
 from atd.shards.index import MemberIndex
 from atd.shards.infer import Inferred, infer_shards
 from atd.shards.reader import ShardFile
@@ -52,6 +54,7 @@ _EVERY: Final = 2**62
 _DOTTED: Final = 32
 """Suffixes with dots in one archive; with more of them it is the keys that have dots."""
 
+_MIXED: Final = ("members", "publish them as several data sets, or write them all alike")
 _WHAT: Final = "archives cannot be published as they are"
 _NEXT: Final = "write them again with webdataset.ShardWriter, or publish the files from a folder"
 
@@ -64,6 +67,8 @@ class _Archive:
     split: str
     count: int
     suffixes: frozenset[str]
+    own: Inferred
+    """What it is, looked at alone."""
 
 
 def open_given(given: Given) -> Source:
@@ -72,15 +77,16 @@ def open_given(given: Given) -> Source:
     Raises:
         BadSource: some are no shards of this data set; names each.
     """
-    bad: list[str] = []
+    bad = Bad()
     archives = list(_archives(given.tables((".tar",)), given.progress, bad))
     skipped = settle_bad(bad, _WHAT, _NEXT, skip=given.skip_bad)
     if not archives:
         raise BadSource(f"{shown(given.path)} holds no archive that can be published")
+    _alike(archives)
     found = _infer(archives)
     schema = _labelled(found, archives)
     misfits = _misfits(archives, schema, found.layout, given.progress)
-    skipped += settle_bad([*misfits.values()], _WHAT, _NEXT, skip=given.skip_bad)
+    skipped += settle_bad(Bad(misfits.values()), _WHAT, _NEXT, skip=given.skip_bad)
     kept = [one for one in archives if one.path not in misfits]
     if not kept:
         raise BadSource(f"{shown(given.path)} holds no archive that can be published")
@@ -105,7 +111,7 @@ def open_given(given: Given) -> Source:
 # ------------------------------------------------------------------ the archives
 
 
-def _archives(paths: Tables, progress: Progress, bad: list[str]) -> Iterator[_Archive]:
+def _archives(paths: Tables, progress: Progress, bad: Bad) -> Iterator[_Archive]:
     """The files that are shards; what is wrong with the others goes into ``bad``."""
     total, done = sum(map(len, paths.values())), 0
     for split, found in paths.items():
@@ -116,11 +122,14 @@ def _archives(paths: Tables, progress: Progress, bad: list[str]) -> Iterator[_Ar
             try:
                 yield _archive(path, split, seen)
             except (ShardError, BadSource) as error:
-                bad.append(f"{shown(path)} ({error.message})")
+                bad.add(f"{shown(path)} ({error.message})")
+            except OSError as error:
+                bad.add(f"{shown(path)} ({error.strerror})")
 
 
 def _archive(path: Path, split: str, seen: dict[str, Path]) -> _Archive:
-    index = _index(path)
+    index, members = _index(path)
+    _check_members(members)
     if not len(index):
         raise BadSource("it holds no samples")
     dotted = sorted(suffix for suffix in index.suffixes if "." in suffix)
@@ -132,26 +141,37 @@ def _archive(path: Path, split: str, seen: dict[str, Path]) -> _Archive:
     twice = next((key for key in index.keys if key in seen), None)
     if twice is not None:
         raise BadSource(f"its sample {shown(twice)} is in {shown(seen[twice].name)} too")
-    infer_shards([path], _EVERY)
+    found = infer_shards([path], _EVERY)
     seen.update(dict.fromkeys(index.keys, path))
-    return _Archive(path, split, len(index), frozenset(index.suffixes))
+    return _Archive(path, split, len(index), frozenset(index.suffixes), found)
 
 
-def _index(path: Path) -> MemberIndex:
+def _index(path: Path) -> tuple[MemberIndex, tar.Members]:
     with _mapped(path) as view:
-        return MemberIndex.of(view, path.name)
+        return MemberIndex.of(view, path.name), tar.scan(view, path.name)
+
+
+def _check_members(members: tar.Members) -> None:
+    """Refuse an archive that writes outside of the folder that a program unpacks it in.
+
+    Nothing is unpacked here; but the archive is handed on as it is. Nor is one taken with a value
+    that nobody should have to hold in memory.
+    """
+    for name, size in zip(members.names, members.sizes.tolist(), strict=True):
+        if size > MAX_VALUE:
+            raise BadSource(f"its member {shown(name)} has {size} bytes; one may have {MAX_VALUE}")
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise BadSource(f"its member {shown(name)} leads out of the folder it is unpacked in")
 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[memoryview]:
-    try:
-        with path.open("rb") as file:
-            if not file.seek(0, 2):
-                raise BadSource("it is empty")
-            # The index copies what it needs, but numpy may hold views until they are collected.
-            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise BadSource(f"it cannot be read: {error.strerror}") from None
+    with files.opened(path) as file:
+        if not file.seek(0, 2):
+            raise BadSource("it is empty")
+        # The index copies what it needs, but numpy may hold views until they are collected.
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     yield memoryview(whole)
 
 
@@ -163,6 +183,25 @@ def _infer(archives: Sequence[_Archive]) -> Inferred:
         return infer_shards([one.path for one in archives], _EVERY)
     except ShardError as error:
         raise BadSource(error.message, next_step=_NEXT) from None
+
+
+def _alike(archives: Sequence[_Archive]) -> None:
+    """Refuse archives of which no schema holds all, and say which are how."""
+    kinds: dict[str, Kind] = {}
+    for archive in archives:
+        for field in archive.own.schema:
+            before = kinds.setdefault(field.name, field.kind)
+            both = joined(before, field.kind)
+            if both is None:
+                one_shape([(shown(one.path), _words(one.own.schema)) for one in archives], *_MIXED)
+            kinds[field.name] = both or before
+
+
+def _words(schema: Schema) -> str:
+    return ", ".join(
+        f"{one.name} {one.kind.dtype if isinstance(one.kind, Array) else one.kind.tag}"
+        for one in schema
+    )
 
 
 def _labelled(found: Inferred, archives: Sequence[_Archive]) -> Schema:
@@ -210,14 +249,30 @@ def _misfits(
     for archive in archives:
         progress("checking samples", done, total)
         done += archive.count
-        try:
-            for sample in ShardFile(archive.path, schema, layout):
-                for name in pictures:
-                    if isinstance(value := sample.get(name), media.Image):
-                        value.decode()
-        except AtdError as error:
-            found[archive.path] = f"{shown(archive.path)} ({error.message})"
+        wrong = list(_wrong(archive, schema, layout, pictures))
+        if wrong:
+            more = f"; and {len(wrong) - 1} more of its samples" if len(wrong) > 1 else ""
+            found[archive.path] = f"{shown(archive.path)} ({wrong[0]}{more})"
     return found
+
+
+def _wrong(
+    archive: _Archive, schema: Schema, layout: Layout, pictures: Sequence[str]
+) -> Iterator[str]:
+    """What is wrong with each sample of an archive that cannot be read by the schema."""
+    try:
+        shard = ShardFile(archive.path, schema, layout)
+    except AtdError as error:
+        yield error.message
+        return
+    for number in range(len(shard)):
+        try:
+            sample = shard.sample(number)
+            for name in pictures:
+                if isinstance(value := sample.get(name), media.Image):
+                    value.decode()
+        except AtdError as error:
+            yield error.message
 
 
 def _refitted(archives: Sequence[_Archive], layout: Layout, schema: Schema) -> Packed:

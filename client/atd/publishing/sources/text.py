@@ -107,6 +107,11 @@ def _guess(cell: str) -> tuple[Kind, Callable[[str], bool] | None]:
     return next(((kind, test) for kind, test in _ORDER if test(cell)), (String(), None))
 
 
+def is_word(cell: str) -> bool:
+    """Whether a cell is text and nothing else, as the names of columns are."""
+    return isinstance(_guess(cell)[0], String)
+
+
 def parser(kind: Kind) -> Callable[[str], Any] | None:
     """What makes a value of ``kind`` from a cell (raising ValueError), or None: no cell can."""
     match kind:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from atd.errors import BadSource, LocalError
+from atd.protocol.syntax import quote
 from atd.publishing.infer import infer
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.source import Item, Source, SplitSource
@@ -43,8 +44,13 @@ def is_iterable(value: object) -> bool:
     return _has(value, "IterableDataset")
 
 
-def open_map_style(dataset: Any, split: str, schema: Schema | None) -> Source:
+def open_map_style(
+    dataset: Any, split: str, schema: Schema | None, *, skip_bad: bool = False
+) -> Source:
     """The samples of a map-style data set, each loaded when it is packed.
+
+    Args:
+        skip_bad: do not look at items that cannot be read.
 
     Raises:
         BadSource: it has no length or no samples, or they fit no schema.
@@ -58,9 +64,7 @@ def open_map_style(dataset: Any, split: str, schema: Schema | None) -> Source:
     if not count:
         raise BadSource(f"the {type(dataset).__name__} has no samples")
     step = -(-count // LOOKED_AT)
-    found = schema or _labelled(
-        infer(sample_of(dataset[row]) for row in range(0, count, step)), dataset
-    )
+    found = schema or _labelled(infer(_head(dataset, range(0, count, step), skip_bad)), dataset)
     return Source(
         what="torch data set",
         origin=type(dataset).__name__,
@@ -69,6 +73,27 @@ def open_map_style(dataset: Any, split: str, schema: Schema | None) -> Source:
         travels=(f"the fields {', '.join(found.names)} of every sample",),
         inferred=schema is None,
     )
+
+
+def _head(dataset: Any, rows: range, skip_bad: bool) -> Iterator[Any]:
+    """Some samples, to infer a schema from."""
+    for row in rows:
+        try:
+            yield sample_of(_item(dataset, row))
+        except BadSource:
+            if not skip_bad:
+                raise
+
+
+def _item(dataset: Any, row: int) -> Any:
+    """Item ``row``; whatever the data set's own code raises is told with its number."""
+    try:
+        return dataset[row]
+    except Exception as error:
+        raise BadSource(
+            f"item {row} of the {type(dataset).__name__} cannot be read: "
+            f"{type(error).__name__}: {quote(str(error), 160)}"
+        ) from error
 
 
 def samples_of(dataset: Any) -> Iterator[Any]:
@@ -125,7 +150,7 @@ def _items(dataset: Any, count: int, schema: Schema) -> Iterator[Item]:
 
 
 def _load(dataset: Any, names: frozenset[str], row: int) -> Any:
-    sample = sample_of(dataset[row])
+    sample = sample_of(_item(dataset, row))
     if isinstance(sample, dict):
         return {name: value for name, value in sample.items() if name in names}
     return sample
