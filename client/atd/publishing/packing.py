@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,9 +19,11 @@ from typing import Any, Final
 from atd.disk import storing
 from atd.engines.choosing import check_engine
 from atd.engines.foreman import Note
-from atd.errors import BadSource, LocalError, SchemaMismatch
-from atd.manifest import FILE_NAME, Manifest, ManifestShard, hash_shard
+from atd.errors import BadSource, DigestMismatch, LocalError, SchemaMismatch
+from atd.files import hash_file
+from atd.manifest import FILE_NAME, Manifest, ManifestShard
 from atd.publishing.previewing import chosen, write_preview
+from atd.publishing.sources import files
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Item, Packed, Pair, Progress, Source, SplitSource, shown
 from atd.publishing.tasks import done
@@ -309,24 +310,38 @@ def _copied(packed: Packed, folder: Path, name: str | None) -> Manifest:
         if file.parent.resolve() == folder.resolve():
             raise LocalError(f"{shown(folder)} is packed already: give another folder to pack into")
     for shard in manifest.shards:
-        _copy(packed.files[shard.name], folder / shard.name)
-        hash_shard(folder / shard.name, shard.digest, shard.size)
+        _copy(packed.files[shard.name], folder / shard.name, shard)
     return Manifest(
         manifest.schema, manifest.layout, manifest.cuts, manifest.splits, name or manifest.name
     )
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy the file; it appears whole or not at all.
+def _copy(source: Path, target: Path, shard: ManifestShard) -> None:
+    """Copy the file, hashing what is read; it appears whole and right, or not at all.
 
     A copy and not a link: the folder's owner may change the original, and what the store takes
     in must never change.
     """
     draft = target.with_name(f".{target.name}.tmp")
-    with storing(target):
-        try:
-            shutil.copyfile(source, draft)
+
+    def write(piece: bytes) -> None:
+        with storing(target):
+            out.write(piece)
+
+    try:
+        with storing(target), draft.open("wb") as out:
+            with files.opened(source) as there:
+                digest, size = hash_file(there.fileno(), size=shard.size + 1, each=write)
+            out.flush()
+            os.fsync(out.fileno())
+        if (digest, size) != (shard.digest, shard.size):
+            raise DigestMismatch(
+                f"{shown(source)} changed since it was opened: expected {shard.size} bytes with "
+                f"the digest {shard.digest}, found others",
+                next_step="run the same command again once nothing writes to the file",
+            )
+        with storing(target):
             draft.replace(target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                draft.unlink()
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from atd.errors import BadSource, LocalError
 from atd.protocol.syntax import quote
 from atd.publishing.sources import files, safetensors
-from atd.publishing.sources.bad import Bad
+from atd.publishing.sources.bad import Bad, one_shape
 from atd.publishing.sources.given import Given
 from atd.publishing.sources.keys import row_key
 from atd.publishing.sources.loading import Row
@@ -49,6 +49,7 @@ def open_given(given: Given) -> Source:
     Raises:
         BadSource: damaged, with arrays of objects, or of different lengths; files of both sorts.
     """
+    given.refuse_bad((".npy",), "each is a field of every sample")
     tables = given.tables(SUFFIXES)
     found = [path for paths in tables.values() for path in paths]
     loose = [path for path in found if path.suffix.lower() == ".npy"]
@@ -146,12 +147,11 @@ def from_groups(groups: Mapping[str, Arrays], what: str, origin: str) -> Source:
         count = _length(groups[split], origin)
         schemas.append(_schema(groups[split], origin))
         splits[split] = SplitSource(items=_items(groups[split], count), count=count)
-    if any(schema != schemas[0] for schema in schemas):
-        raise BadSource(
-            f"{shown(origin)}: the splits {', '.join(splits)} differ in their arrays' names, "
-            "types or shapes",
-            next_step="give every split the same arrays, such as x_train, y_train, x_test, y_test",
-        )
+    one_shape(
+        [(split, _words(groups[split])) for split in splits],
+        f"arrays in the splits of {shown(origin)}",
+        "give every split the same arrays, such as x_train, y_train, x_test, y_test",
+    )
     names = ", ".join(schemas[0].names)
     return Source(
         what=what,
@@ -159,6 +159,14 @@ def from_groups(groups: Mapping[str, Arrays], what: str, origin: str) -> Source:
         schema=schemas[0],
         splits=splits,
         travels=(f"every element of the arrays {names}",),
+        exact=not any(isinstance(one.kind, String | Timestamp) for one in schemas[0]),
+    )
+
+
+def _words(arrays: Arrays) -> str:
+    return ", ".join(
+        f"{shown(name)} {array.dtype}{list(array.shape[1:]) if array.ndim > 1 else ''}"
+        for name, array in sorted(arrays.items())
     )
 
 

@@ -7,6 +7,8 @@ is unpacked at a time.
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,8 +84,11 @@ def _batch(path: Path, number: int) -> Batches:
 
 
 def _mapped(path: Path) -> Any:
-    files.check_file(path)
-    return pa.memory_map(str(path))
+    # By Python and not by the library, which takes no names that are not text.
+    with files.opened(path) as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise BadSource(f"{shown(path)} is not an Arrow file: it is empty")
+        return pa.BufferReader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _is_file(source: Any) -> bool:

@@ -132,7 +132,7 @@ def _rows(path: Path, delimiter: str) -> Iterator[Row]:
                         "closed as it should be)",
                         next_step="close the quote, or write quotes inside of cells twice",
                     ) from None
-                cells, wrong = [], str(error)
+                cells, wrong = [], quote(str(error))
             if lines.bad_byte is not None:
                 wrong = f"byte 0x{lines.bad_byte:02x} is not UTF-8"
             if cells or wrong:

@@ -18,7 +18,6 @@ from typing import IO, Final
 
 from atd.errors import BadSource, InvalidSyntax, LocalError
 from atd.names import check_split
-from atd.publishing.sources.bad import Bad
 from atd.publishing.sources.source import MAX_VALUE, shown
 
 SPLITS: Final = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
@@ -67,11 +66,11 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def walk(folder: Path, bad: Bad) -> Iterator[PurePosixPath]:
+def walk(folder: Path, bad: dict[PurePosixPath, str]) -> Iterator[PurePosixPath]:
     """Every file below ``folder``, sorted, relative to it; litter left out.
 
-    What is none goes into ``bad``: folders that cannot be read, links that lead in a circle or
-    nowhere, pipes, sockets and devices.
+    What is none goes into ``bad``, with the reason: folders that cannot be read, links that lead in
+    a circle or nowhere, pipes, sockets and devices.
 
     Raises:
         BadSource: ``folder`` itself cannot be read.
@@ -97,11 +96,11 @@ def walk(folder: Path, bad: Bad) -> Iterator[PurePosixPath]:
                 raise LocalError("a link that leads back to a folder above it")
             levels.append(level)
         except FileNotFoundError:
-            bad.add(f"{shown(below)} (a link that leads nowhere)")
+            bad[below] = "a link that leads nowhere"
         except OSError as error:
-            bad.add(f"{shown(below)} ({error.strerror})")
+            bad[below] = str(error.strerror)
         except LocalError as error:
-            bad.add(f"{shown(below)} ({error.message})")
+            bad[below] = error.message
 
 
 class _Level:
@@ -169,7 +168,7 @@ def _check_opened(path: Path, mode: int) -> None:
     try:
         check_kind(mode)
     except LocalError as error:
-        raise BadSource(f"{shown(path)} is {error.message}", next_step=_NEXT) from None
+        raise BadSource(f"{shown(path)} is {error.message}", next_step=CORRECT) from None
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -195,9 +194,9 @@ def read(path: Path, limit: int = MAX_VALUE) -> bytes:
     return data
 
 
-_NEXT: Final = "correct or remove it, then run the same command again"
+CORRECT: Final = "correct or remove it, then run the same command again"
 
 
 def unreadable(path: Path, error: OSError) -> BadSource:
     """The error for a file or a folder that the system does not give."""
-    return BadSource(f"cannot read {shown(path)}: {error.strerror or error}", next_step=_NEXT)
+    return BadSource(f"cannot read {shown(path)}: {error.strerror or error}", next_step=CORRECT)

@@ -61,6 +61,7 @@ def read(given: Given, medium: str) -> Notes | None:
     Raises:
         BadSource: tables of several sorts, or one that does not say which file each row is about.
     """
+    given.refuse_bad(_READERS, "without its table nobody can say what a file is")
     found = names(given)
     if not found:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ from typing import Final
 
 from atd.errors import BadSource
 from atd.publishing.sources import files
-from atd.publishing.sources.bad import Bad
+from atd.publishing.sources.bad import Bad, refuse_all
 from atd.publishing.sources.source import Progress, Tables, shown
 
 _MAGIC: Final = frozenset("*?[")
@@ -78,16 +78,27 @@ class Given:
         return self._listed[0]
 
     @property
-    def bad(self) -> Bad:
-        """What is below the folder and cannot be read at all: see `files.walk`."""
+    def bad(self) -> Mapping[PurePosixPath, str]:
+        """What is below the folder and cannot be read at all, and why: see `files.walk`."""
         return self._listed[1]
 
+    def refuse_bad(self, ends: Collection[str], why: str) -> None:
+        """Refuse files of `bad` whose names end so, which must not be left out.
+
+        Raises:
+            BadSource: there are some.
+        """
+        lost = [one for one in self.bad if one.name.lower().endswith(tuple(ends))]
+        said = Bad(f"{shown(one)} ({self.bad[one]})" for one in lost)
+        refuse_all(said, f"files cannot be read, and none may be left out ({why})", files.CORRECT)
+
     @cached_property
-    def _listed(self) -> tuple[tuple[PurePosixPath, ...], Bad]:
-        bad = Bad()
+    def _listed(self) -> tuple[tuple[PurePosixPath, ...], Mapping[PurePosixPath, str]]:
+        bad: dict[PurePosixPath, str] = {}
         if self.chosen is not None:
-            kept = [one.relative_to(self.path) for one in self.chosen if _is_file(one, bad)]
-            return tuple(map(PurePosixPath, kept)), bad
+            chosen = [PurePosixPath(one.relative_to(self.path)) for one in self.chosen]
+            bad = {one: why for one in chosen if (why := _no_file(self.path / one))}
+            return tuple(one for one in chosen if one not in bad), bad
         if not self.is_folder:
             files.check_file(self.path)
             return (PurePosixPath(self.path.name),), bad
@@ -115,11 +126,10 @@ class Given:
         return {name: splits[name] for name in files.in_order(iter(splits))}
 
 
-def _is_file(path: Path, bad: Bad) -> bool:
-    """Whether a pattern led to a plain file; what is wrong with another goes into ``bad``."""
+def _no_file(path: Path) -> str | None:
+    """Why a path that a pattern led to is no plain file; None if it is one."""
     try:
         files.check_file(path)
     except BadSource as error:
-        bad.add(error.message)
-        return False
-    return True
+        return error.message
+    return None

@@ -240,7 +240,7 @@ def _shards(path: Path, where: str) -> Iterator[_Shard]:
             raise BadSource(f"{where}: shard {number} is not described", next_step=_NEXT) from None
         except LocalError as error:
             raise BadSource(
-                f"{where}: shard {number}: {error.message}", next_step=error.next_step
+                f"{where}: shard {number}: {error.message}", next_step=error.next_step or _NEXT
             ) from None
 
 

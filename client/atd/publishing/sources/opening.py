@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from atd.errors import BadSource, SchemaMismatch
 from atd.publishing.sources import files, json_lines, kinds, objects
-from atd.publishing.sources.bad import settle_bad
+from atd.publishing.sources.bad import Bad, settle_bad
 from atd.publishing.sources.fitting import fitting
 from atd.publishing.sources.given import Given, silent
 from atd.publishing.sources.source import Progress, Source, shown
@@ -87,7 +87,8 @@ def _open_path(path: str, split: str, strip: bool, skip_bad: bool, progress: Pro
     given = Given.of(str(local), split, strip, skip_bad, progress)
     if not files.exists(given.path):
         raise BadSource(f"{shown(path)} does not exist", next_step=kinds.GIVE)
-    lost = settle_bad(given.bad, "paths cannot be read", "correct or remove them", skip=skip_bad)
+    bad = Bad(f"{shown(one)} ({why})" for one, why in given.bad.items())
+    lost = settle_bad(bad, "paths cannot be read", "correct or remove them", skip=skip_bad)
     source = kinds.kind_of(given).open(given)
     origin = path if "://" in path else source.origin
     return replace(source, origin=origin, skipped=(*lost, *source.skipped))

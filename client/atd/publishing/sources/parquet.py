@@ -6,6 +6,7 @@ Belongs here: the files, by row groups; the rest is in `atd.publishing.sources.a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -43,33 +44,35 @@ def open_tables(paths: Tables, progress: Progress, *, skip_bad: bool = False) ->
 
 
 def _rows(path: Path) -> Rows:
-    file = _open(path)
-    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    return Rows(
-        str(path),
-        file.schema_arrow,
-        [
-            Part(f"row group {number}", partial(_batches, path, number), group.num_rows)
-            for number, group in enumerate(groups)
-        ],
-    )
+    with _opened(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        return Rows(
+            str(path),
+            file.schema_arrow,
+            [
+                Part(f"row group {number}", partial(_batches, path, number), group.num_rows)
+                for number, group in enumerate(groups)
+            ],
+        )
 
 
-def _open(path: Path) -> Any:
-    files.check_file(path)
-    try:
-        return pq.ParquetFile(path, buffer_size=_BUFFER)
-    except (pa.ArrowException, OSError) as error:
-        raise BadSource(f"{shown(path)} is not a Parquet file: {quote(str(error))}") from None
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    # By Python and not by the library, which takes no names that are not text.
+    with files.opened(path) as file:
+        try:
+            yield pq.ParquetFile(file, buffer_size=_BUFFER)
+        except (pa.ArrowException, OSError) as error:
+            raise BadSource(f"{shown(path)} is not a Parquet file: {quote(str(error))}") from None
 
 
 def _batches(path: Path, group: int, columns: list[str]) -> Iterator[Any]:
-    file = _open(path)
-    try:
-        size = _batch_size(file.metadata.row_group(group))
-        yield from file.iter_batches(batch_size=size, row_groups=[group], columns=columns)
-    except (pa.ArrowException, OSError, IndexError) as error:
-        raise BadSource(f"{shown(path)} cannot be read: {quote(str(error))}") from None
+    with _opened(path) as file:
+        try:
+            size = _batch_size(file.metadata.row_group(group))
+            yield from file.iter_batches(batch_size=size, row_groups=[group], columns=columns)
+        except (pa.ArrowException, OSError, IndexError) as error:
+            raise BadSource(f"{shown(path)} cannot be read: {quote(str(error))}") from None
 
 
 def _batch_size(group: Any) -> int:
