@@ -181,7 +181,17 @@ DOORS: dict[str, list[str]] = {
     "pyarrow": [
         "atd.shards.texts",
         "atd.recipes.parquet_door",
-        *(f"atd.publishing.sources.{m}" for m in ("arrow_rows", "arrow_file", "frames", "parquet")),
+        *(
+            f"atd.publishing.sources.{m}"
+            for m in (
+                "arrow_rows",
+                "arrow_survey",
+                "arrow_types",
+                "arrow_file",
+                "frames",
+                "parquet",
+            )
+        ),
         *(f"atd.dataset.{door}" for door in ("arrow_columns", "arrow_door", "hf_door")),
         "atd.dataset.pandas_door",
         "atd.dataset.ray_door",

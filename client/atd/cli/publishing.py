@@ -59,7 +59,7 @@ StripOption = Annotated[
     bool, typer.Option("--strip-metadata", help="Take EXIF (places, cameras) out of images.")
 ]
 SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out files that cannot be published; names each.")
+    bool, typer.Option("--skip-bad", help="Leave out what cannot be published; names each.")
 ]
 
 

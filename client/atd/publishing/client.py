@@ -172,7 +172,7 @@ def publish(
         shard_size: bytes of a shard to aim at.
         order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
         strip_metadata: take EXIF and its like out of images.
-        skip_bad: leave out files that cannot be published; ``warnings`` of the answer name each.
+        skip_bad: leave out what cannot be published; ``warnings`` of the answer name each.
             When appending, also samples that are there already.
         card_files: take what is left out of README.md, CITATION.cff and LICENSE beside the data.
         engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an

@@ -134,7 +134,7 @@ def pack_folder(
         order: ``"hash"`` (an edit changes one shard; so where it is None) or ``"keep"`` (the order
             of the source).
         strip_metadata: take EXIF and its like out of images.
-        skip_bad: leave out files that cannot be published, and tell of each as a step.
+        skip_bad: leave out what cannot be published, and tell of each as a step.
         engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an
             address: ``"dask=tcp://host:8786"``.
         workers: how many parts are packed at a time; as many as there are processors if None.
