@@ -35,6 +35,7 @@ MAX_BYTES: Final = 1 << 50
 
 STREAMING: Final = frozenset({"gunzip", "bunzip2", "unxz", "unzstd", "lines"})
 KINDS: Final = ("file", "archive", "concat", "link", "folder", "hf", "blob", "compute")
+_OF_ROWS: Final = frozenset({"csv", "jsonl", "parquet", "images"})
 ROWS: Final = ""
 """In ``samples``, the name for data whose samples are rows: their own keys are fields."""
 READERS: Final = ("idx", "csv", "jsonl", "parquet", "images", "lines", "path")
@@ -227,6 +228,13 @@ class Recipe:
     def order(self) -> tuple[str, ...]:
         """The names of the resources, each after all that it is made of."""
         return tuple(rules.in_order(self.name, self.resources))
+
+    @property
+    def joined(self) -> Mapping[str, Mapping[str, str]]:
+        """`samples`; where they are not declared, data that are rows are those of their name."""
+        if self.samples:
+            return self.samples
+        return {name: {ROWS: name} for name, one in self.data.items() if one.kind in _OF_ROWS}
 
     def dependents(self, name: str) -> tuple[str, ...]:
         """The names of what is made of the resource ``name``."""

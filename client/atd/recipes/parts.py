@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atd.recipes.model import Reader
+from atd.errors import ShardError
+from atd.recipes.model import ROWS, Reader
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,53 @@ class Part:
         """The shape of an array (``idx``), from its header alone."""
         found: tuple[int, ...] = _readers().idx_shape(self.path)
         return found
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one split: data that belong together, position by position.
+
+    Iterating gives dicts, each time from the first one.
+
+    Args:
+        name: of the split, with that of the data set.
+        fields: the data of each field; under the empty name, data whose samples are rows.
+    """
+
+    name: str
+    fields: Mapping[str, Part]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every sample.
+
+        Raises (while iterating):
+            ShardError: the data have not equally many, or are not what the recipe says.
+        """
+        columns = [iter(part) for part in self.fields.values()]
+        ends = object()
+        for number in itertools.count():
+            values = [next(column, ends) for column in columns]
+            over = [name for name, value in zip(self.fields, values, strict=True) if value is ends]
+            if len(over) == len(columns):
+                return
+            if over:
+                named = ", ".join(self.fields[name].name for name in over)
+                raise ShardError(
+                    f"{self.name}: {named} ends after {number:,} samples, and the others do not",
+                    next_step="the recipe joins data that do not belong together",
+                )
+            yield self._sample(dict(zip(self.fields, values, strict=True)))
+
+    def _sample(self, values: dict[str, Any]) -> dict[str, Any]:
+        row = values.pop(ROWS, None)
+        if row is None:
+            return values
+        if not isinstance(row, Mapping):
+            raise ShardError(
+                f"{self.name}: {self.fields[ROWS].name} has no rows with names",
+                next_step='say which field it is, in the recipe: samples = { field = "…" }',
+            )
+        return {**row, **values}
 
 
 def _readers() -> Any:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import Absent, RateLimited, RecipeError, TooLarge, Unreachable
+from atd.protocol.syntax import quote
 from atd.recipes import agreements, published
 from atd.recipes.access import Access, Allowance
 from atd.recipes.engine import Engine, Event, Finding, Options
 from atd.recipes.fetching import RefusedError, asked
-from atd.recipes.parts import Part
+from atd.recipes.parts import Part, Samples
 from atd.recipes.planning import Plan, plan
 from atd.recipes.rules import parse_link
 from atd.settings import Settings
@@ -64,11 +65,27 @@ class Prepared(Group):
         id: its name, with its variant: ``name[k=v]``.
         folder: where it lies; an absolute path.
         files: the path of each resource.
+        splits: the samples of each split, where the recipe says how data make them.
     """
 
     id: str = ""
     folder: Path = Path()
     files: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    splits: Mapping[str, Samples] = field(default_factory=dict, repr=False)
+
+    def samples(self, split: str = "train") -> Samples:
+        """The samples of a split, as dicts; can be iterated again and again, and published.
+
+        Raises:
+            RecipeError: the recipe does not say how its data make samples of this split.
+        """
+        if split not in self.splits:
+            known = ", ".join(self.splits) or "none"
+            raise RecipeError(
+                f"{self.id} has no samples of {quote(split)}; it has: {known}",
+                next_step='declare them in the recipe: samples = { train = "train.rows" }',
+            )
+        return self.splits[split]
 
     def to_value(self, encoder: Encoder = _plain) -> dict[str, Any]:
         """The same as JSON values; paths as ``encoder`` writes them."""
@@ -248,6 +265,7 @@ def prepared(wanted: Plan, settings: Settings) -> Prepared:
         if not one.transient
     }
     tree: dict[str, Any] = {}
+    known: dict[str, Part] = {}
     for dotted, reader in wanted.recipe.data.items():
         *groups, last = dotted.split(".")
         place = tree
@@ -256,9 +274,13 @@ def prepared(wanted: Plan, settings: Settings) -> Prepared:
         assert isinstance(reader.of, str)  # a rule of the model
         path = files[reader.of]
         path = path if reader.path is None else path / reader.path
-        place[last] = Part(dotted, path, reader)
+        place[last] = known[dotted] = Part(dotted, path, reader)
     name = str(wanted.choice)
-    return Prepared(name, _grouped(tree, name), name, wanted.places.folder, files)
+    splits = {
+        split: Samples(f"{name} {split}", {key: known[data] for key, data in fields.items()})
+        for split, fields in wanted.recipe.joined.items()
+    }
+    return Prepared(name, _grouped(tree, name), name, wanted.places.folder, files, splits)
 
 
 def _grouped(tree: Mapping[str, Any], name: str) -> dict[str, Part | Group]:

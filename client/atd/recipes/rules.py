@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from atd.recipes.model import Recipe, Resource
 
 UNPACKING: Final = frozenset({"unzip", "untar"})
-RESERVED: Final = frozenset({"id", "folder", "files", "name", "parts", "samples", "to_value"})
+RESERVED: Final = frozenset(
+    {"id", "folder", "files", "name", "parts", "samples", "splits", "to_value"}
+)
 """Words that what was prepared uses itself, as attributes and in JSON."""
 
 MAX_VARIANTS: Final = 8

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from atd.errors import BadSource, SchemaMismatch
-from atd.publishing.sources import files, json_lines, kinds, objects
+from atd.publishing.sources import files, json_lines, kinds, objects, recipes
 from atd.publishing.sources.bad import Bad, settle_bad
 from atd.publishing.sources.fitting import fitting
 from atd.publishing.sources.given import Given, silent
@@ -40,7 +40,8 @@ def open_source(
 
     Args:
         what: a path or a pattern of paths (`str` or `os.PathLike`), ``"-"`` for JSON Lines on
-            stdin; ``"hf://datasets/OWNER/NAME"``; an iterable of samples: dicts, dataclass
+            stdin; ``"hf://datasets/OWNER/NAME"``; ``"recipe:NAME"``, or what
+            `atd.prepare_dataset` gave, or samples of that; an iterable of samples: dicts, dataclass
             instances, named tuples, or pairs (key, sample); a dict of arrays, or of iterables by
             split; a DataFrame of pandas or polars, an Arrow table, a data set of Hugging Face or
             of torch, or a dict of such tables by split.
@@ -57,7 +58,9 @@ def open_source(
     """
     split = files.split_name(split)
     wanted = schema if isinstance(schema, Schema) or schema is None else schema_of(schema)
-    if isinstance(what, str | os.PathLike):
+    if recipes.is_recipe(what):
+        source = recipes.open_recipe(what, split, progress or silent)
+    elif isinstance(what, str | os.PathLike):
         source = _open_path(os.fspath(what), split, strip_metadata, skip_bad, progress or silent)
     else:
         source = objects.open_object(what, split, wanted, skip_bad=skip_bad)
