@@ -105,7 +105,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.cards": [*RECORDS, "atd.cards"],
     # Engines know tasks, and nothing of what a task does.
     "atd.engines": [*BASE, "atd.engines"],
-    "atd.publishing": [*LIBRARY, "atd.cards", "atd.engines", "atd.publishing"],
+    "atd.publishing": [*LIBRARY, "atd.cards", "atd.engines", "atd.recipes", "atd.publishing"],
     "atd.cli": [
         *LIBRARY,
         "atd.cards",

@@ -29,7 +29,9 @@ from atd.cli.questions import confirm
 from atd.cli.words import examples
 from atd.errors import InvalidSyntax, NeedsConsent, RecordAbsent
 from atd.names import check_name, check_split, check_url, check_version
+from atd.recipes import publishing as recipes
 from atd.refs import parse_authority
+from atd.settings import Settings
 
 
 class Order(StrEnum):
@@ -94,6 +96,7 @@ _PUBLISH = examples(
     "atd publish './shards/train-*.tar' --name flowers   # WebDataset, as it is",
     "atd publish ./new-flowers --name flowers --append   # only what is new",
     "atd publish ./flowers --name flowers --store s3://bucket/data",
+    "atd publish recipe:com.lecun.mnist --name mnist     # what a recipe prepares",
     after="Interrupted? The same command again goes on where it was.",
 )
 _PACK = examples(
@@ -134,6 +137,10 @@ def publish(
     creator: CreatorOption = None,
     agreement: AgreementOption = None,
     no_card_files: NoCardFilesOption = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What prepares the data; goes with the release."),
+    ] = None,
     notes: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What is new in this version.")
     ] = None,
@@ -210,6 +217,7 @@ def publish(
         "preview": preview and preview.value,
     }
     source = _source(path)
+    made_by = None if recipe is None else recipes.publishable(recipe, Settings.load())
     with progress_line("uploading", quiet=json) as show:
         if dry_run:
             plan = publishing.plan(source, on_progress=show, **same)
@@ -226,6 +234,7 @@ def publish(
             notes=notes,
             engine=engine,
             workers=workers,
+            recipe=made_by,
             confirm=agreed,
             on_progress=show,
             **same,
@@ -380,7 +389,7 @@ def _source(path: str) -> Any:
 
     Only here, never in the library: a path that a program was given must not become code.
     """
-    if not OWN_CODE.fullmatch(path) or Path(path).exists():
+    if path.startswith(recipes.SCHEME) or not OWN_CODE.fullmatch(path) or Path(path).exists():
         return path
     output.note(f"{path}: running your own code, from this folder")
     return own(path, "MODULE:FUNCTION", "samples", call=True)

@@ -34,10 +34,14 @@ from atd.publishing.previous import Previous
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
 from atd.publishing.telling import noting, telling
+from atd.recipes.model import Recipe
+from atd.recipes.publishing import publishable
+from atd.recipes.recorded import body_of
 from atd.records import CutParameters
 from atd.refs import parse_authority
 from atd.schema.fields import Schema
 from atd.service import OnProgress, finish
+from atd.settings import Settings
 
 PDS: Final = "pds"
 PUBLIC: Final = (
@@ -136,6 +140,7 @@ def publish(
     engine: str | None = None,
     workers: int | None = None,
     preview: str | None = None,
+    recipe: str | os.PathLike[str] | Recipe | type[Any] | None = None,
     yes: bool = True,
     confirm: Confirm | None = None,
     on_progress: OnProgress | None = None,
@@ -181,6 +186,8 @@ def publish(
         preview: what is stored with the release beside its shards: ``"full"`` (statistics of every
             field and a few samples), ``"statistics"``, or ``"none"``; None: full where others can
             fetch the shards, else none. None is made when appending.
+        recipe: what prepares the data from where they come from, carried by the release: the name
+            of a recipe, a file, or a class; it goes public too. Changed, it makes a new version.
         yes: agree to a first publication of this name, and to a release that takes much away: old
             code cannot read it, a split is gone, or more than half of the samples.
         confirm: asked about it instead, with the plan.
@@ -189,6 +196,7 @@ def publish(
 
     Raises:
         InvalidSyntax: the licence is no SPDX expression.
+        RecipeError: ``recipe`` cannot be published.
         BadSource, SchemaMismatch: the data cannot be published as it is.
         LoginRefused: the account is not logged in.
         NeedsConsent: it is the first publication of the name, or takes much away, and nobody
@@ -208,6 +216,7 @@ def publish(
         card_files=card_files,
     )
     check_engine(engine)
+    body = None if recipe is None else body_of(publishable(recipe, Settings.load()))
     progress = telling(on_progress)
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, progress)
     daemon = connection or Connection()
@@ -251,6 +260,7 @@ def publish(
         "consent": True,
         "card": dict(settled.changes),
         "notes": notes,
+        "recipe": body,
     }
     given = {key: value for key, value in commit.items() if value is not None}
     release = PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from atd import api
 from atd.connection import Connection
@@ -17,6 +17,9 @@ from atd.recipes.strangers import links, must_be_publishable
 from atd.refs import parse_authority
 from atd.service import OnProgress, finish
 from atd.settings import Settings
+
+SCHEME: Final = "recipe:"
+"""Before the name of a recipe whose samples are published."""
 
 
 def publishable(what: str | os.PathLike[str] | Recipe | type[Any], settings: Settings) -> Recipe:

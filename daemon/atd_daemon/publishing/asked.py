@@ -24,6 +24,9 @@ CARD: Final = (
 )
 """The fields of a card that a publication can set."""
 
+_SAID: Final = ("card", "notes", "derivedFrom", "recipe")
+"""What of a commit's input a plan is made of."""
+
 MIN_SHARD: Final = 64 * 1024
 
 
@@ -185,6 +188,7 @@ class Commit:
     card: Card = field(default_factory=Card)
     notes: str | None = None
     derived_from: tuple[StrongRef, ...] = ()
+    recipe: Mapping[str, Any] | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -198,7 +202,8 @@ class Commit:
             derived_from=tuple(
                 StrongRef.from_value(one, f"derivedFrom[{at}]") for at, one in sources
             ),
-            raw={key: given[key] for key in ("card", "notes", "derivedFrom") if key in given},
+            recipe=given.get("recipe"),
+            raw={key: given[key] for key in _SAID if key in given},
         )
 
 

@@ -33,9 +33,18 @@ class Chooser:
         return self.entry.did
 
     async def choose(
-        self, current: Current, manifest: Manifest, card: Card, destination: Destination
+        self,
+        current: Current,
+        manifest: Manifest,
+        card: Card,
+        destination: Destination,
+        *,
+        recipe: bool = False,
     ) -> Decision:
         """What to write, under a version that nothing was ever published under.
+
+        Args:
+            recipe: the release has to carry another recipe than the last one.
 
         Raises:
             Conflict: as `decide`; or the version that was asked for is taken.
@@ -46,8 +55,15 @@ class Chooser:
         elsewhere = bool(request["storeAsked"]) and any(
             shard.digest not in here for shard in manifest.shards
         )
-        forced = bool(request.get("forceVersion"))
-        decision = decide(current, manifest, card, asked=asked, elsewhere=elsewhere, forced=forced)
+        decision = decide(
+            current,
+            manifest,
+            card,
+            asked=asked,
+            elsewhere=elsewhere,
+            forced=bool(request.get("forceVersion")),
+            recipe=recipe,
+        )
         while decision.version is not None and not await self._is_free(decision.version, manifest):
             if asked is not None:
                 raise Conflict(

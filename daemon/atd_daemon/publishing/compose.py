@@ -26,6 +26,7 @@ from atd.protocol.syntax import AtUri, Did, Nsid, RecordKey, Tid
 from atd.records import (
     BlobRef,
     Dataset,
+    Record,
     Release,
     SchemaRecord,
     ShardEntry,
@@ -38,6 +39,7 @@ from atd.records import (
 )
 from atd_daemon.publishing.asked import Commit
 from atd_daemon.publishing.batches import Action, Write, batched
+from atd_daemon.publishing.carrying import Carried
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.decide import Decision
 from atd_daemon.publishing.journal import Plan
@@ -64,6 +66,7 @@ class Composer:
         tid: the next fresh record key.
         now: seconds since 1970.
         preview: the blob that a new release names as its preview.
+        carried: the recipe of the release.
     """
 
     did: Did
@@ -79,6 +82,7 @@ class Composer:
     tid: Callable[[], Tid]
     now: float
     preview: BlobRef | None = None
+    carried: Carried = field(default_factory=Carried)
     writes: list[Write] = field(default_factory=list)
 
     def compose(self, decision: Decision, key: str) -> Plan:
@@ -164,6 +168,9 @@ class Composer:
             notes=self.request.notes,
             derived_from=self.request.derived_from,
             preview=self.preview,
+            recipe=self.carried.refer(
+                self.did, version, self._moment, lambda *made: self._write(Action.CREATE, *made)
+            ),
         )
         uri = release_uri(self.did, self.name, version)
         return self._write(Action.CREATE, uri, record)
@@ -185,9 +192,7 @@ class Composer:
         action = Action.CREATE if self.current.head.cid is None else Action.UPDATE
         return self._write(action, head_uri(self.did, self.name), record)
 
-    def _write(
-        self, action: Action, uri: AtUri, record: ShardPart | SchemaRecord | Release | Dataset
-    ) -> StrongRef:
+    def _write(self, action: Action, uri: AtUri, record: Record) -> StrongRef:
         write = Write.of(action, uri, record.to_value())
         if len(write.block) > _MAX_RECORD_BYTES:
             raise TooLarge(

@@ -59,6 +59,7 @@ def decide(
     asked: str | None,
     elsewhere: bool,
     forced: bool = False,
+    recipe: bool = False,
 ) -> Decision:
     """Compare what is staged with what is published.
 
@@ -66,6 +67,7 @@ def decide(
         asked: the version that was asked for.
         elsewhere: the shards have to be where they are not yet.
         forced: the version that was asked for may say less than what changed.
+        recipe: the release has to carry another recipe than the last one.
 
     Raises:
         Conflict: the version that was asked for exists, is older than the latest, or says less than
@@ -92,7 +94,12 @@ def decide(
             f"version {asked} is published already, with its shards in another place",
             next_step="releases never change: leave the version out, or choose a newer one",
         )
-    if same_data and not elsewhere and asked in (None, latest):
+    if asked == latest and recipe:
+        raise Conflict(
+            f"version {asked} is published already, with another recipe",
+            next_step="releases never change: leave the version out, or choose a newer one",
+        )
+    if same_data and not elsewhere and not recipe and asked in (None, latest):
         return Decision(None, changed, same_schema)
     if current.resolved is None:
         return Decision(asked or following(latest, Step.MINOR), changed, same_schema)

@@ -22,6 +22,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from atd_daemon.publishing import current as state
 from atd_daemon.publishing.appending import appended, check_reachable, kept_entries
 from atd_daemon.publishing.asked import Commit, Published
 from atd_daemon.publishing.beside import Beside
+from atd_daemon.publishing.carrying import Carried, carried
 from atd_daemon.publishing.changes import changes_of, check_unmoved, refuse_unasked
 from atd_daemon.publishing.choosing import Chooser
 from atd_daemon.publishing.compose import Composer, content_of
@@ -125,13 +127,16 @@ class Run:
                 raise NeedsConsent(CONSENT.format(name=self._entry.name))
         manifest, destination = await self._whole(current, staged, plan)
         if plan is None:
-            decision = await self._choose(current, manifest, destination)
+            recipe = await self._carried(current)
+            decision = await self._choose(current, manifest, destination, recipe)
             if decision.nothing:
                 return await self._unchanged(current, manifest)
             changes = changes_of(current, manifest, decision)
             if changes is not None and not self._request.consent:
                 refuse_unasked(changes, self._entry.name)
-            plan = await self._plan(decision, changes, current, manifest, staged, destination)
+            plan = await self._plan(
+                decision, changes, current, manifest, staged, destination, recipe
+            )
         else:
             self._listener.step(name="resumed", detail=f"release {plan.release.uri.rkey}")
         await self._send(plan, current, manifest, destination)
@@ -149,7 +154,8 @@ class Run:
             known = plan.about.get("changes")
             return None if known is None else Changes.from_json(known)
         manifest, destination = await self._whole(current, staged, None)
-        decision = await self._choose(current, manifest, destination)
+        recipe = await self._carried(current)
+        decision = await self._choose(current, manifest, destination, recipe)
         return changes_of(current, manifest, decision)
 
     # --- check, decide ---------------------------------------------------------------------------
@@ -239,8 +245,16 @@ class Run:
         check_reachable(current, destination, name)
         return manifest, destination
 
+    async def _carried(self, current: Current) -> Carried:
+        tools, recipe = self._tools, self._request.recipe
+        now = datetime.fromtimestamp(int(tools.clock.now()), UTC)
+        return await self._patience.harmless(
+            "reading the recipe",
+            lambda: carried(tools.resolver, current, self._entry.name, recipe, now),
+        )
+
     async def _choose(
-        self, current: Current, manifest: Manifest, destination: Destination
+        self, current: Current, manifest: Manifest, destination: Destination, recipe: Carried
     ) -> Decision:
         request = self._entry.request
         if "previous" in request:
@@ -249,7 +263,9 @@ class Run:
             detail = f"what is published is not usable, and is replaced: {current.trouble[:2000]}"
             self._listener.step(name="warning", detail=detail)
         chooser = Chooser(self._sender, self._entry)
-        return await chooser.choose(current, manifest, self._request.card, destination)
+        return await chooser.choose(
+            current, manifest, self._request.card, destination, recipe=recipe.changed
+        )
 
     async def _unchanged(self, current: Current, manifest: Manifest) -> Published:
         """Nothing to write: say so, and keep the shards that were packed."""
@@ -283,6 +299,7 @@ class Run:
         manifest: Manifest,
         staged: Manifest,
         destination: Destination,
+        recipe: Carried,
     ) -> Plan:
         blobs: Mapping[Cid, BlobRef] = {}
         preview: BlobRef | None = None
@@ -307,6 +324,7 @@ class Run:
             tid=lambda: next(tids),
             now=self._tools.clock.now(),
             preview=preview,
+            carried=recipe,
         )
         previous = None if current.resolved is None else current.resolved.release.ref.to_value()
         about = {

@@ -20,10 +20,10 @@ from atd.publishing.sources.source import Pair, Progress, Source, SplitSource
 from atd.recipes.engine import Event
 from atd.recipes.parts import Samples
 from atd.recipes.prepare import Prepared, prepare_dataset
+from atd.recipes.publishing import SCHEME
 from atd.schema.fields import Schema
 from atd.shards.keys import safe_key
 
-SCHEME: Final = "recipe:"
 LOOKED_AT: Final = 1_000
 """Samples of each split that are looked at to infer a schema, at most."""
 _KEY: Final = "key"
