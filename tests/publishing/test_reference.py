@@ -14,12 +14,16 @@ import pytest
 from atd.errors import RecordAbsent, TooLarge
 from atd.publishing.packing import pack
 from atd.publishing.sources.opening import open_source
+from atd.recipes.recorded import body_of
+from atd.recipes.values import from_value
 from atd.records import BlobRef
 from atd.settings import Settings
 from atd_daemon.network.account import create
 from atd_daemon.publishing.asked import Begin, Commit, Published
 from atd_daemon.publishing.edit import Edit, Edited
+from atd_daemon.publishing.recipes import PutRecipe
 from atd_daemon.services import Services, open_services
+from atd_daemon.sync.recipes import RecipeFinder
 from publishing.desk import Heard, numbers
 from reference.network import Network
 
@@ -192,3 +196,37 @@ async def test_a_card_is_edited_deprecated_and_a_release_is_named(
             assert (card.title, card.license, card.tags) == ("Edited", "MIT", ("numbers",))
             assert (card.deprecated, card.version) == ("Use another.", "1.2.0")
         await dave.publishing.unpublish("edited", Heard(), consent=True)
+
+
+async def test_a_recipe_is_published_changed_carried_and_taken_back(
+    reference: Network, daemon: Open
+) -> None:
+    value = {
+        "name": "letters",
+        "resources": {
+            "raw": {"urls": ["https://data.example.org/x"], "size": 10, "sha256": "0" * 64}
+        },
+        "data": {"rows": {"kind": "csv", "of": "raw", "delimiter": ";"}},
+    }
+    first = body_of(from_value(value))
+    second = body_of(from_value({**value, "title": "Letters"}))
+    async with daemon(reference, "dave.pds2.test") as services:
+        desk, finder = services.publishing.recipes, RecipeFinder(services.resolver)
+        for said in (first, second):
+            made = await desk.put(PutRecipe("letters", said, consent=True), Heard())
+            found = await finder.find("@dave.pds2.test/letters")
+            assert (str(found.recipe.cid), found.recipe.record.body) == (made["cid"], said)
+        begun = await services.publishing.begin(Begin(name="carried", shard_size=65536))
+        assert begun.id
+        assert begun.staging
+        pack(open_source(numbers(10)), begun.staging, begun.cuts)
+        commit = Commit(consent=True, recipe=second)
+        await services.publishing.commit(begun.id, commit, Heard())
+        carried = await finder.find("@dave.pds2.test/carried")
+        assert carried.recipe.uri.rkey == "carried:1.0.0"
+        await desk.remove("letters", None, True, Heard())
+        with pytest.raises(RecordAbsent):
+            await finder.find("@dave.pds2.test/letters")
+        await services.publishing.unpublish("carried", Heard(), consent=True)
+        with pytest.raises(RecordAbsent):
+            await services.resolver.record(carried.recipe.uri, refresh=True)

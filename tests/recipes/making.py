@@ -44,7 +44,7 @@ def left(settings: Settings) -> list[str]:
     """Every file of prepared data but states and locks, from the folder of all."""
     folder = settings.cache_dir / "prepared"
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(str(one) for one in found if not {"state", "locks"} & {*one.parts[:3]})
+    return sorted(str(one) for one in found if not {"state", "locks"} & {*one.parts[:4]})
 
 
 def noise(count: int, seed: int = 0) -> bytes:

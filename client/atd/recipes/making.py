@@ -63,6 +63,7 @@ class Maker:
         try:
             digest, size = self._made(name, one, made, got)
         except AtdError as error:
+            self._discard(work)
             if got is not None:  # it has the right bytes, and they are not what the recipe says
                 self._forget(name)
             error.message = f"{self.recipe.name}: {name}: {error.message}"

@@ -96,8 +96,10 @@ class _Planner:
         if meant.origin is not None:
             choice = Choice(choice.name, choice.values, meant.origin.did, meant.origin.version)
         name = str(choice)
-        if name in above or len(above) >= MAX_LINKS:
+        if name in above:
             raise RecipeError(f"data sets that link to each other: {' → '.join([*above, name])}")
+        if len(above) >= MAX_LINKS:
+            raise RecipeError(f"{above[0]} links to {name} over more than {MAX_LINKS} others")
         if name not in self._known:
             links = {
                 key: self._linked(resource.target or "", (*above, name))
