@@ -35,13 +35,11 @@ from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
 from atd.publishing.telling import noting, telling
 from atd.recipes.model import Recipe
-from atd.recipes.publishing import publishable
-from atd.recipes.recorded import body_of
+from atd.recipes.publishing import publishable_body
 from atd.records import CutParameters
 from atd.refs import parse_authority
 from atd.schema.fields import Schema
 from atd.service import OnProgress, finish
-from atd.settings import Settings
 
 PDS: Final = "pds"
 PUBLIC: Final = (
@@ -216,7 +214,7 @@ def publish(
         card_files=card_files,
     )
     check_engine(engine)
-    body = None if recipe is None else body_of(publishable(recipe, Settings.load()))
+    body = None if recipe is None else publishable_body(recipe)
     progress = telling(on_progress)
     opened = _open(source, name, schema, split, strip_metadata, skip_bad, progress)
     daemon = connection or Connection()

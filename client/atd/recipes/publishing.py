@@ -35,6 +35,11 @@ def publishable(what: str | os.PathLike[str] | Recipe | type[Any], settings: Set
     return recipe
 
 
+def publishable_body(what: str | os.PathLike[str] | Recipe | type[Any]) -> dict[str, Any]:
+    """As `publishable`, as a record says it; for a release that carries it."""
+    return body_of(publishable(what, Settings.load()))
+
+
 def put(
     recipe: Recipe,
     account: str | None = None,
