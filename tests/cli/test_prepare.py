@@ -118,6 +118,13 @@ def test_an_altered_file_is_found_and_repaired(reader: Person, server: FileServe
     assert "4 resources: all right" in reader.run("prepare", "com.lecun.mnist", "--check").err
     assert server.gets().count("/test_labels.gz") == 2
     assert server.gets().count("/train_images.gz") == 1
+    path.write_bytes(right[:-1] + b"\xff")
+    assert reader.run("verify", "recipe:com.lecun.mnist").code == DigestMismatch.exit_code
+    reader.run("verify", "recipe:com.lecun.mnist", "--repair").done()
+    assert path.read_bytes() == right
+    found = reader.run("verify", "recipe:com.lecun.mnist", "--json").done().json["resources"]
+    assert {one["state"] for one in found} == {"right"}
+    reader.run("verify", "@alice.test/x", "--repair").refused(InvalidSyntax, "recipe:NAME")
 
 
 def test_a_refused_agreement_downloads_nothing(reader: Person, server: FileServer) -> None:

@@ -103,6 +103,8 @@ async def test_it_is_found_listed_searched_and_gone(tmp_path: Path) -> None:
         assert [(one["name"], one["proof"]["state"]) for one in listed["recipes"]] == [
             ("com.lecun.mnist", "proved")
         ]
+        without = await client.offline().call(api.GET_RECIPE, ref="@alice.test/com.lecun.mnist")
+        assert without["cid"] == found["cid"]
         alice.delete(records.RECIPE, "com.lecun.mnist")
         with pytest.raises(RecordAbsent, match="neither a recipe nor a data set"):
             await client.call(api.GET_RECIPE, ref=uri)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from atd import errors, service
-from atd.cli import advice, finding, keep, output, verifying
+from atd.cli import advice, finding, keep, output, prepare, verifying
 from atd.cli.options import (
     EngineOption,
     JsonOption,
@@ -23,6 +23,7 @@ from atd.cli.progress import progress_line
 from atd.cli.words import examples
 from atd.connection import Connection
 from atd.locks import Lock, Pin, pinned_answer
+from atd.recipes.publishing import SCHEME
 from atd.refs import parse_dataset_ref
 
 
@@ -115,13 +116,25 @@ def verify(
     allow_previous_key: PreviousKeyOption = False,
     engine: EngineOption = None,
     workers: WorkersOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Of recipe:NAME: make again what is altered.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Prove everything again, from the handle to the bytes.
 
     Says at each step what was expected and what was found. Of a folder it is the shards that are
-    verified: bytes, number of samples, and every sample by the schema.
+    verified: bytes, number of samples, and every sample by the schema. recipe:NAME: what a recipe
+    prepared is hashed, and compared.
     """
+    if ref.startswith(SCHEME):
+        prepare.verify(ref.removeprefix(SCHEME), repair=repair, json=json)
+        return
+    if repair:
+        raise errors.InvalidSyntax(
+            "--repair is for what a recipe prepared: atd verify recipe:NAME --repair",
+            next_step="of shards, damaged files are let go of by: atd cache verify",
+        )
     if verifying.is_folder(ref):
         if fetch or lock is not None or allow_previous_key:
             raise typer.BadParameter("a folder takes --engine, --workers and --json only")

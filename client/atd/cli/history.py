@@ -15,14 +15,14 @@ from atd.cli.bar import asking
 from atd.cli.options import JsonOption
 from atd.cli.words import examples
 from atd.errors import RecordAbsent, Unreachable
-from atd.names import DATASET, RELEASE, SCHEMA
+from atd.names import DATASET, RECIPE, RELEASE, SCHEMA
 
 _ALARMS: Final = {
     "moved": "its content changed under the same key; whoever pinned it by CID is not misled",
     "backwards": "the latest version is an earlier one than before",
     "unreadable": "what is there now cannot be read",
 }
-_NOUNS: Final = {DATASET: "card", RELEASE: "release", SCHEMA: "schema"}
+_NOUNS: Final = {DATASET: "card", RELEASE: "release", SCHEMA: "schema", RECIPE: "recipe"}
 _VERBS: Final = {"create": "published", "update": "changed", "delete": "deleted"}
 _LOG: Final = examples(
     "atd log                                # everybody, newest first",

@@ -107,6 +107,30 @@ def run(
     output.say(json_module.dumps(value))
 
 
+def verify(name: str, *, repair: bool, json: bool) -> None:
+    """Hash what a recipe prepared; with ``repair``, make again what is altered or missing.
+
+    Raises:
+        DigestMismatch: something is not as it was prepared, and is not to be repaired.
+    """
+    settings = Settings.load()
+    plan = planning.plan(name, settings)
+    findings = prepare.check(plan, settings, repair=repair)
+    if json:
+        rows = [
+            {"resource": one.resource, "path": str(one.path), "state": one.state}
+            for one in findings
+        ]
+        output.emit({"resources": rows})
+    _say_findings(findings, repair)
+    if repair and any(one.state != "right" for one in findings):
+        for one in plan.everything():
+            agree(one, settings, yes=False)
+        with bars() as show:
+            prepare.run(plan, settings, Options(), show)
+        output.note("made again; all right")
+
+
 def _say_findings(findings: list[Finding], repair: bool) -> None:
     """What is wrong, on stderr; an error unless it is being repaired."""
     bad = [one for one in findings if one.state != "right"]

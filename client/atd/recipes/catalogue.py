@@ -100,7 +100,10 @@ def find(name: str, settings: Settings) -> Recipe:
     """
     entry = entries(settings).get(check_name(name))
     if entry is None:
-        raise RecipeError(f"no recipe is called {quote(name)}", next_step="see: atd recipes")
+        raise RecipeError(
+            f"no recipe on this machine is called {quote(name)}",
+            next_step=f"see: atd recipes; one that somebody publishes: @HANDLE/{name}",
+        )
     if entry.module and entry.runs_code:
         return _named(_in_module(importlib.import_module(entry.module)), name, entry.path)
     return _named(load_file(Path(entry.path)), name, entry.path)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from atd.errors import InvalidSyntax, ProofError
-from atd.names import DATASET, RELEASE, SCHEMA, SHARDS, split_release_key, version_order
+from atd.names import DATASET, RECIPE, RELEASE, SCHEMA, SHARDS, split_release_key, version_order
 from atd.protocol.cbor import Cid, decode
 from atd.protocol.proof import VerifiedCommit
 from atd.protocol.syntax import AtUri, Handle, Tid
@@ -258,10 +258,10 @@ _NEWEST: Final = 2**62
 def of_dataset(
     db: sqlite3.Connection, did: str, name: str, limit: int, below: int | None
 ) -> list[Change]:
-    """What was seen of a data set's card, releases and schemas, newest first."""
+    """What was seen of a data set's card, releases, recipes and schemas, newest first."""
     head = f"at://{did}/{DATASET}/{name}"
     ranges = [(head, head)]
-    for collection in (RELEASE, SCHEMA):
+    for collection in (RELEASE, RECIPE, SCHEMA):
         start = f"at://{did}/{collection}/{name}:"
         ranges.append((start, f"{start[:-1]};"))  # ";" follows ":", so: everything NAME:…
     found: list[Change] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from atd.errors import RecordAbsent
+from atd.errors import Offline, RecordAbsent
 from atd.names import RECIPE, split_release_key
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import AtUri, Did
@@ -84,10 +84,10 @@ class RecipeFinder:
             return of_kind(await self._get(release_uri(did, ref.name, ref.version)), Release)
         try:
             head = of_kind(await self._get(head_uri(did, ref.name)), Dataset)
-        except RecordAbsent:
+        except (RecordAbsent, Offline):
             if ref.alias is not None:
                 raise
-            return None
+            return None  # with the network off: none that is known
         meant = head.record.latest if ref.alias is None else named(head, ref.alias).release
         return of_kind(await self._get(meant), Release)
 
