@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from atd.protocol.cbor import Cid
-from atd.schema.differences import Difference, schema_differences
+from atd.schema.differences import Difference, in_words, schema_differences
 from atd.schema.evolve import Change, change
 from atd.schema.fields import Schema
 from atd.versions import Step
@@ -182,7 +182,7 @@ class Changes:
         """In one line: versions, step, samples, shards."""
         parts = [f"{one.name} {_samples(one)}" for one in self.splits if one.differs]
         if self.schema:
-            parts.append(f"schema {'; '.join(one.line for one in self.schema)}")
+            parts.append(f"schema {in_words(self.schema)}")
         parts += [
             f"{amount.shards} shard{'' if amount.shards == 1 else 's'} {name}"
             for name, amount in self.shards.items()

@@ -145,6 +145,18 @@ async def test_a_version_left_by_an_earlier_life_is_not_overwritten(
         await desk.publish(numbers(60), "other", version="1.2.0")
 
 
+async def test_what_takes_much_away_needs_consent_whoever_asks_the_daemon(
+    desk: Desk, alice: Account
+) -> None:
+    await desk.publish(numbers(60))
+    before = dict(alice.head.records)
+    for data in (numbers(20), {"other": numbers(60)["n"]}):
+        with pytest.raises(NeedsConsent, match=r"numbers 1\.0\.0 would be followed by"):
+            await desk.publish(data, request={"consent": False})
+    assert alice.head.records == before
+    assert (await desk.publish(numbers(50), request={"consent": False})).version == "1.1.0"
+
+
 async def test_the_first_publication_needs_consent(desk: Desk, alice: Account) -> None:
     with pytest.raises(NeedsConsent, match="become public"):
         await desk.publish(numbers(60), request={"consent": False})

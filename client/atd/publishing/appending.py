@@ -28,7 +28,7 @@ from atd.publishing.sources.given import silent
 from atd.publishing.sources.keys import RowKey, row_key
 from atd.publishing.sources.source import Packed, Progress, Source, SplitSource, shown
 from atd.records import Layout
-from atd.schema.differences import schema_differences
+from atd.schema.differences import in_words, schema_differences
 from atd.schema.evolve import Change, change, fits, settle
 from atd.schema.fields import Field, Schema
 from atd.shards.keys import key_digest
@@ -125,7 +125,7 @@ def _fitted(source: Source, previous: Previous) -> Schema:
         schema = Schema(tuple(_held(one, old) for one in settle(schema, old)))
     if fits(old, schema) and (own or _reads(source.schema, schema)):
         return schema
-    lines = "; ".join(one.line for one in schema_differences(old, schema))
+    lines = in_words(schema_differences(old, schema))
     raise SchemaMismatch(
         f"{shown(source.origin)} cannot be appended to {previous.version}: old and new samples "
         f"do not fit one schema: {lines}",

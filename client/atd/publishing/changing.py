@@ -27,9 +27,12 @@ class Comparison:
     changes: Changes
     keys: Mapping[str, KeyCounts]
 
-    def completed(self, said: Mapping[str, Any] | None) -> Changes | None:
-        """What the daemon says in the end, with what was counted here."""
-        return None if said is None else Changes.from_json(said).with_keys(self.keys)
+    def completed(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What the daemon says in the end (``commit#published``), with what was counted here."""
+        if "changes" not in said:
+            return dict(said)
+        changes = Changes.from_json(said["changes"]).with_keys(self.keys)
+        return {**said, "changes": changes.to_json()}
 
 
 def compare(

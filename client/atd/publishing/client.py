@@ -261,12 +261,9 @@ def publish(
         "recipe": body,
     }
     given = {key: value for key, value in commit.items() if value is not None}
-    release = PublishedRelease.from_json(finish(daemon.stream(api.COMMIT, given), on_progress))
-    release = replace(release, warnings=(*left_out, *settled.notes, *release.warnings))
-    changes = None if found is None else found.completed(release.raw.get("changes"))
-    if changes is None:
-        return release
-    return replace(release, changes=changes, raw={**release.raw, "changes": changes.to_json()})
+    said = finish(daemon.stream(api.COMMIT, given), on_progress)
+    release = PublishedRelease.from_json(said if found is None else found.completed(said))
+    return replace(release, warnings=(*left_out, *settled.notes, *release.warnings))
 
 
 def plan(

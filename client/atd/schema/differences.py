@@ -19,6 +19,9 @@ from atd.schema.words import describe
 MAX_WORDS: Final = 200
 MAX_DIFFERENCES: Final = 200
 
+MAX_SAID: Final = 8
+"""Differences in one sentence, at most."""
+
 Sign = Literal["+", "-", "~"]
 _CARD: Final = (
     ("title", "title"),
@@ -126,6 +129,12 @@ def release_differences(old: Release, new: Release) -> list[Difference]:
 def schema_differences(old: Schema, new: Schema) -> list[Difference]:
     """What changed between two schemas, field by field; those of structs by their path."""
     return list(_fields(old.fields, new.fields, ""))[:MAX_DIFFERENCES]
+
+
+def in_words(found: Sequence[Difference]) -> str:
+    """Differences in one line; of many, the first ones and how many more there are."""
+    said = "; ".join(one.line for one in found[:MAX_SAID])
+    return said if len(found) <= MAX_SAID else f"{said}; and {len(found) - MAX_SAID} more"
 
 
 def _fields(old: Sequence[Field], new: Sequence[Field], path: str) -> Iterator[Difference]:

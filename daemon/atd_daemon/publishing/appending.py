@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from atd.errors import AtdError, Conflict, RecordAbsent
 from atd.manifest import Manifest, ManifestShard
 from atd.records import ShardEntry
-from atd.schema.differences import schema_differences
+from atd.schema.differences import in_words, schema_differences
 from atd.schema.evolve import fits
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.base import Destination
@@ -40,7 +40,7 @@ def appended(current: Current, staged: Manifest, name: str) -> Manifest:
         raise nothing_to_append_to(current, name)
     release, old = resolved.release.record, resolved.schema.record.schema
     if not fits(old, staged.schema):
-        lines = "; ".join(one.line for one in schema_differences(old, staged.schema))
+        lines = in_words(schema_differences(old, staged.schema))
         raise Conflict(
             f"the samples of {name} {release.version} do not fit the schema of the new ones: "
             f"{lines}",
