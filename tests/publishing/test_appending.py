@@ -55,6 +55,33 @@ async def test_an_undisturbed_append(world: World, alice: Account, desk: Desk) -
     assert keys(alice, "schema") == ["numbers:1.0.0"]
 
 
+async def test_old_entries_stay_as_they_stand_with_all_that_they_say(
+    alice: Account, desk: Desk
+) -> None:
+    """Another program may have said more of a shard than we would: a mirror, say."""
+    await desk.publish(named(100))
+    release, head = record(alice, "release", "numbers:1.0.0"), record(alice, "dataset", "numbers")
+    split = release["splits"][0]
+    listed = record(alice, "shards", split["parts"][0]["uri"].rpartition("/")[2])
+    mirrored = [
+        {**one, "urls": [{"url": f"https://mirror.test/{one['name']}"}]} for one in listed["shards"]
+    ]
+    part = alice.put("network.atd.shards", "3zzzzzzzzzzz2", {**listed, "shards": mirrored})
+    splits = [{**split, "parts": [part.to_value()]}]
+    other = {**release, "version": "1.0.1", "splits": splits}
+    latest = alice.put("network.atd.release", "numbers:1.0.1", other)
+    alice.put(
+        "network.atd.dataset",
+        "numbers",
+        {**head, "latest": latest.to_value()},
+    )
+    await append(desk, named(20, 100))
+    (grown,) = record(alice, "release", "numbers:1.1.0")["splits"]
+    entries = record(alice, "shards", grown["parts"][0]["uri"].rpartition("/")[2])["shards"]
+    assert entries[: len(mirrored)] == mirrored
+    assert not any("urls" in one for one in entries[len(mirrored) :])
+
+
 async def test_an_addition_is_cut_as_the_release_was(desk: Desk) -> None:
     await desk.publish([(f"s{at}", {"n": at}) for at in range(300)], shard_size=SMALL)
     begun = await desk.begin(append=True)
