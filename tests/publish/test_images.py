@@ -69,7 +69,7 @@ def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
     (tmp_path / "rose" / "notes.txt").write_text("x")
     (tmp_path / ".DS_Store").write_text("x")
     (warning,) = open_source(tmp_path).warnings
-    assert "1 files are not images" in warning
+    assert "2 files are not images" in warning
     assert ".txt" in warning
 
 
