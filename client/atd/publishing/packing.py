@@ -249,13 +249,13 @@ def _pack_split(
 def _pack_items(items: Iterable[Item], job: _Job, where: Where) -> tuple[ManifestShard, ...]:
     """Pack samples with random access: by tasks, where they are more than one task's worth."""
     parts = Parts(where, items)
-    size = parts.size()
-    depth = parts.depth(size)
+    guess = parts.guess()
+    depth = parts.depth(guess.size)
     if depth == 0 and not job.crew.chosen:
         counted = job.told.loading(parts.items)
         how = (where.schema, where.layout, where.cuts, where.folder, where.split)
         return Made.of(cut.pack(counted, *how)).shards
-    shards, superseded = parts.pack(depth, job.crew.foreman(size), job.told.packed)
+    shards, superseded = parts.pack(depth, job.crew.foreman(guess.seconds), job.told.packed)
     job.superseded |= superseded
     return shards
 

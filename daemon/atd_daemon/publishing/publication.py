@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from atd.comparing import Changes
 from atd.errors import Busy, LocalError, StorageFault
-from atd.manifest import FILE_NAME
 from atd.names import check_name, split_release_key
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
@@ -38,6 +37,9 @@ from atd_daemon.publishing.run import Run, Tools
 from atd_daemon.publishing.sending import Sender
 from atd_daemon.publishing.unpublish import Undo, Unpublished, needs_consent
 from atd_daemon.sync.prover import Prover
+
+_OF_PACKING: Final = (".tar", ".tmp")
+"""Ends of the names of shards, and of what tells which of them are done."""
 
 LET_GO_S: Final = 10.0
 """How long a publication whose caller is gone may take to end."""
@@ -286,13 +288,15 @@ class Publishing:
         """The folder to pack into, for its owner alone.
 
         Of a publication that was interrupted it keeps the shards, so that whoever packs need not
-        make them again (`atd.publishing.tasks.done` believes none without hashing it). Without
-        ``atd.json`` it is not complete, whatever it holds.
+        make them again (`atd.publishing.tasks.done` believes none without hashing it). All else
+        goes: without ``atd.json`` the folder is not complete, whatever it holds.
         """
         folder = self._staging / entry.id
         try:
             if entry.resumed and folder.is_dir() and not folder.is_symlink():
-                (folder / FILE_NAME).unlink(missing_ok=True)
+                for one in folder.iterdir():
+                    if not one.name.endswith(_OF_PACKING):
+                        one.unlink()
                 return folder
             if folder.exists():
                 shutil.rmtree(folder)

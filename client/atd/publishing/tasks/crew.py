@@ -13,8 +13,12 @@ from atd.engines import local
 from atd.engines.choosing import check_engine, open_engine
 from atd.engines.foreman import Foreman, Note
 
-PAYS: Final = 512_000_000
-"""Bytes of a split from which processes of this machine pay for starting them."""
+PAYS_S: Final = 5.0
+"""Seconds of processor time from which processes of this machine pay for starting them.
+
+Files that are only copied and hashed take some 1 ms a megabyte, most of it in threads already: two
+processes win nothing there (``benchmarks/engines.py``). Decoding takes 20 to 50 times as much.
+"""
 
 
 class Crew:
@@ -57,13 +61,13 @@ class Crew:
         if self.chosen and self._workers != 1 and self._note is not None:
             self._note("done in this process", why)
 
-    def foreman(self, size: int) -> Foreman:
-        """Who has the tasks of a split of ``size`` bytes done.
+    def foreman(self, seconds: float) -> Foreman:
+        """Who has tasks done that take one processor so long, about.
 
         Raises:
             EngineFault: the engine cannot be started.
         """
-        if not self.chosen and size < PAYS:
+        if not self.chosen and seconds < PAYS_S:
             return Foreman(local.Here(), self._note)
         if self._engine is None:
             opened = self._stack.enter_context(open_engine(self._asked, self._workers))

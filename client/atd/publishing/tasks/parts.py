@@ -11,6 +11,7 @@ process (`atd.publishing.packing`).
 from __future__ import annotations
 
 import itertools
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,14 @@ def pack_part(task: PartTask) -> Made:
     return made
 
 
+class Guess(NamedTuple):
+    """What packing some samples takes: bytes of their members, and seconds of one processor for
+    loading and encoding them."""
+
+    size: int
+    seconds: float
+
+
 class Packing(NamedTuple):
     """A split that is packed: its shards in order, and the names of files that are not needed."""
 
@@ -131,18 +140,22 @@ class Parts:
         """Every sample."""
         return self._items
 
-    def size(self) -> int:
-        """The bytes of all members, estimated from some samples that are spread over the split.
+    def guess(self) -> Guess:
+        """What packing takes, from some samples that are spread over the split.
 
         Raises:
             SchemaMismatch: one of them does not fit.
         """
-        if not self._items:
-            return 0
         encode = SampleWriter(self._where.schema, self._where.layout)
         some = self._items[:: max(-(-len(self._items) // LOOKED_AT), _ONE_IN)]
-        sizes = [stored_size(encode(key, load())) for key, load in some]
-        return sum(sizes) * len(self._items) // len(sizes)
+        sizes, times = [0] * len(some), [time.thread_time()]
+        for at, (key, load) in enumerate(some):
+            sizes[at] = stored_size(encode(key, load()))
+            times.append(time.thread_time())
+        # The first also brings modules and tables, which the others find there.
+        slow = (times[-1] - times[1]) / (len(some) - 1) if len(some) > 1 else 0.0
+        mean = sum(sizes) / max(len(sizes), 1)
+        return Guess(int(mean * len(self._items)), slow * len(self._items))
 
     def depth(self, size: int) -> int:
         """How deep to cut samples of ``size`` bytes; 0: they are one task's worth."""

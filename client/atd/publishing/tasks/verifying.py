@@ -29,6 +29,9 @@ from atd.shards.reader import ShardFile, media_in
 MOST_BYTES_A_TASK: Final = 256_000_000
 """Shards that are smaller than this together are one task: to send each costs, too."""
 
+BYTES_A_SECOND: Final = 200_000_000
+"""About how fast one processor hashes and decodes."""
+
 
 @dataclass(frozen=True, slots=True)
 class BadShard:
@@ -107,7 +110,7 @@ def verify_folder(
     found: list[BadShard] = []
     done = 0
     with Crew(engine, workers, noting(on_progress)) as crew:
-        foreman = crew.foreman(manifest.size)
+        foreman = crew.foreman(manifest.size / BYTES_A_SECOND)
         tasks = _tasks(top, manifest)
         for _, task, bad in foreman.carry_out(verify_shards, tasks):
             found += bad
