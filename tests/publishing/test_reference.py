@@ -13,6 +13,7 @@ import pytest
 
 from atd.errors import RecordAbsent, TooLarge
 from atd.publishing.packing import pack
+from atd.publishing.previewing import write_preview
 from atd.publishing.sources.opening import open_source
 from atd.recipes.recorded import body_of
 from atd.recipes.values import from_value
@@ -54,12 +55,13 @@ def daemon(tmp_path: Path) -> Open:
 
 
 async def publish(
-    services: Services, what: Any, name: str, heard: Heard | None = None
+    services: Services, what: Any, name: str, heard: Heard | None = None, preview: str = "none"
 ) -> Published:
     begun = await services.publishing.begin(Begin(name=name, shard_size=65536))
     assert begun.id
     assert begun.staging
-    pack(open_source(what), begun.staging, begun.cuts)
+    made = pack(open_source(what), begun.staging, begun.cuts)
+    write_preview(made, Path(begun.staging), preview)
     return await services.publishing.commit(begun.id, Commit(consent=True), Heard())
 
 
@@ -230,3 +232,20 @@ async def test_a_recipe_is_published_changed_carried_and_taken_back(
         await services.publishing.unpublish("carried", Heard(), consent=True)
         with pytest.raises(RecordAbsent):
             await services.resolver.record(carried.recipe.uri, refresh=True)
+
+
+async def test_a_preview_is_a_blob_of_the_real_pds(reference: Network, daemon: Open) -> None:
+    async with daemon(reference, "carol.pds2.test") as services:
+        published = await publish(services, numbers(100), "seen", preview="full")
+        assert published.warnings == ()
+        resolved = await services.resolver.dataset("@carol.pds2.test/seen")
+        blob = resolved.release.record.preview
+        assert blob is not None
+        assert blob.mime == "application/json"
+        found = await services.previews.of(resolved)
+        assert found.split("train").field("n").numbers["value"].high == 99
+        again = await publish(services, numbers(100), "seen", preview="full")
+        assert again.unchanged
+        await services.publishing.unpublish("seen", Heard(), consent=True)
+        async with services.pds.blob(resolved.identity, blob.cid) as reply:
+            assert reply.status == 400, "it went with the release"

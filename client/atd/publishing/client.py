@@ -234,17 +234,9 @@ def publish(
         if begun["first"]:
             _agree(name, yes, confirm, planned)
         staging = Path(begun["staging"])
-        made = pack(
-            _served(opened, store),
-            staging,
-            _cuts(begun),
-            progress,
-            name=name,
-            engine=engine,
-            workers=workers,
-            note=noting(on_progress),
-            resumable=True,
-        )
+        crew: dict[str, Any] = {"engine": engine, "workers": workers, "note": noting(on_progress)}
+        served = _served(opened, store)
+        made = pack(served, staging, _cuts(begun), progress, name=name, resumable=True, **crew)
         left_out = opened.left_out if addition is None else addition.left_out()
         if addition is not None and addition.is_repeated(made, begun):
             return _repeated(daemon, begun, name)
@@ -252,7 +244,7 @@ def publish(
         if found is not None:
             _tell(found.changes, on_progress)
             _agree_to(found.changes, name, yes, confirm, planned)
-        left_out = (*left_out, *write_preview(made, staging, choice, progress))
+        left_out = (*left_out, *write_preview(made, staging, choice, progress, **crew))
     commit = {
         "id": begun["id"],
         "consent": True,

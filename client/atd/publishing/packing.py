@@ -162,10 +162,10 @@ def pack_folder(
         largest = max(shard_size, cuts.max_bytes)
         cuts = replace(cuts, target_bytes=shard_size, max_bytes=largest)
     note = noting(on_progress)
-    manifest = pack(
-        opened, folder, cuts, progress, name=name, engine=engine, workers=workers, note=note
-    )
-    told = [("warning", line) for line in write_preview(manifest, Path(folder), choice, progress)]
+    crew: dict[str, Any] = {"engine": engine, "workers": workers, "note": note}
+    manifest = pack(opened, folder, cuts, progress, name=name, **crew)
+    lacking = write_preview(manifest, Path(folder), choice, progress, **crew)
+    told = [("warning", line) for line in lacking]
     told += [(LEFT_OUT, line.removeprefix(f"{LEFT_OUT}: ")) for line in opened.left_out]
     if on_progress is not None:
         for step, detail in told:

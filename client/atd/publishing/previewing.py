@@ -10,17 +10,18 @@ where nobody reaches it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from atd.errors import InvalidSyntax, ShardError, TooLarge
+from atd.engines.foreman import Note
+from atd.errors import EngineFault, InvalidSyntax, ShardError, TooLarge
 from atd.manifest import Manifest
 from atd.publishing.sources.source import Progress, Source
+from atd.publishing.tasks.crew import Crew
+from atd.publishing.tasks.statistics import summarised
 from atd.statistics.document import FILE_NAME
 from atd.statistics.making import FULL, NONE, check_choice, preview_of
 from atd.statistics.samples import EXAMPLES
-from atd.statistics.shard import Partial
 
 
 def chosen(preview: str | None, *, reachable: bool = True, append: bool = False) -> str:
@@ -61,13 +62,16 @@ def write_preview(
     folder: Path,
     choice: str,
     progress: Progress | None = None,
-    computed: Iterable[tuple[str, Partial]] | None = None,
+    *,
+    engine: str | None = None,
+    workers: int | None = None,
+    note: Note | None = None,
 ) -> tuple[str, ...]:
     """Write ``preview.json`` into ``folder``, or see that there is none.
 
     Args:
         choice: of `atd.statistics.making.CHOICES`.
-        computed: as `preview_of` takes it, where somebody has read the shards already.
+        engine, workers, note: who reads the shards, as `atd.publishing.packing.pack` takes them.
 
     Returns:
         Why there is none, where one was to be.
@@ -79,10 +83,11 @@ def write_preview(
     if choice == NONE:
         return ()
     try:
-        made = preview_of(
-            manifest, folder, examples=choice == FULL, progress=progress, computed=computed
-        )
+        with Crew(engine, workers, note) as crew:
+            foreman = crew.foreman(manifest.size)
+            computed = summarised(manifest, folder, foreman, progress)
+            made = preview_of(manifest, folder, examples=choice == FULL, computed=computed)
         made.save(folder)
-    except (ShardError, TooLarge) as error:
+    except (ShardError, TooLarge, EngineFault) as error:
         return (f"no preview was made: {error.message}",)
     return ()

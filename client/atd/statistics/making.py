@@ -25,8 +25,6 @@ CHOICES: Final = (FULL, STATISTICS, NONE)
 """What to publish beside the shards: statistics with examples, statistics alone, or nothing."""
 
 Progress = Callable[[str, int, int | None], None]
-Computed = Callable[[Manifest, Path], dict[str, Partial]]
-"""From a folder to what is known of each split; see `partials`."""
 
 _WHAT: Final = "computing statistics"
 
@@ -57,8 +55,8 @@ def preview_of(
     Args:
         examples: with a few samples of each split.
         progress: told how many samples are done.
-        computed: what is known of each split already, if somebody has read the shards; the split's
-            name with each part, in any order.
+        computed: what is known of each shard, if others read them: with the name of its split, in
+            any order.
 
     Raises:
         ShardError: a sample does not fit the schema.
