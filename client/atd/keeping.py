@@ -12,7 +12,7 @@ from typing import Any
 
 from atd import api
 from atd.connection import Connection, Param
-from atd.errors import LocalError
+from atd.errors import AtdError, DaemonError, LocalError
 from atd.service import OnProgress, finish, resolved
 
 Answer = Mapping[str, Any]
@@ -123,7 +123,8 @@ def pull_outdated(
         on_dataset: called with each that is outdated, as `outdated` has it, before it is fetched.
 
     Returns:
-        what `outdated` said of each, with ``pulled``, the result of the pull, where there was one.
+        what `outdated` said of each, with ``pulled``, the result of the pull, where there was one;
+        with ``error`` and ``detail`` where it failed, which keeps nobody from the others.
     """
     done: list[Answer] = []
     for one in outdated(ref, connection=connection):
@@ -133,8 +134,13 @@ def pull_outdated(
         if on_dataset is not None:
             on_dataset(one)
         question = {"ref": f"{one['did']}/{one['name']}@{one['latest']}", "changed": True}
-        events = (connection or Connection()).stream(api.PULL, question)
-        done.append({**one, "pulled": finish(events, on_progress)})
+        try:
+            events = (connection or Connection()).stream(api.PULL, question)
+            done.append({**one, "pulled": finish(events, on_progress)})
+        except DaemonError:
+            raise  # so it would be with the others
+        except AtdError as error:
+            done.append({**one, "error": type(error).__name__, "detail": str(error)})
     return done
 
 

@@ -388,7 +388,11 @@ def pull(
         shards: only these of the one split, counted from 0 as `atd.keeping.held` does.
 
     Returns:
-        ``uri, cid, did, name, version, shards, samples, bytes, fetched`` (bytes that were fetched).
+        ``uri, cid, did, name, version, shards, stored, samples, bytes, fetched`` (bytes that were
+        fetched). ``stored`` is less than ``shards`` if the quota, or somebody, took some meanwhile.
+
+    Raises:
+        StorageFault: the disk is full, or the quota has no room for them.
     """
     question: dict[str, Any] = {
         "ref": str(resolved(ref, connection)),

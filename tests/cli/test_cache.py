@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atd.errors import Busy, DigestMismatch, InvalidSyntax, LocalError, NeedsConsent
+from atd.errors import Busy, DigestMismatch, InvalidSyntax, LocalError, NeedsConsent, StorageFault
 from cli.conftest import MakePerson, Town
 from cli.stage import Person
 
@@ -82,8 +82,12 @@ def test_a_damaged_shard_is_named_and_fetched_again(reader: Person) -> None:
 
 def test_a_quota_from_the_settings_is_kept(somebody: MakePerson, town: Town) -> None:
     reader = somebody(**town.variables, ATD_CACHE_QUOTA="1KB")
+    reader.run("pull", REF).refused(StorageFault, "quota of 1000 bytes", advice="atd cache pin")
+    assert not shards(reader)
+    reader.run("cache", "pin", REF).done()
     reader.run("pull", REF).done()
     assert "of 1.0 KB" in reader.run("cache", "ls").done().out
+    reader.run("cache", "unpin", REF).done()
     done = reader.run("cache", "prune", "--json").done().json
     assert (done["quota"], done["size"]) == (1000, 0)
 

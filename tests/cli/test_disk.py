@@ -5,6 +5,7 @@ Full disks are small ones in memory, which only root can mount: without it those
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -70,6 +71,15 @@ def stored(person: Person) -> list[str]:
     return [name for name in person.files("cache", "shards") if name.endswith(".tar")]
 
 
+def fill(disk: Path) -> Path:
+    """Take what is left of a disk, to its last page."""
+    path = disk / "full"
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return path
+
+
 # ------------------------------------------------------------------ full disks
 
 
@@ -85,6 +95,23 @@ def test_a_disk_that_is_too_small_for_a_data_set(
     subprocess.run(["mount", "-o", "remount,size=64m", str(person.home)], check=True)
     assert "in the store, verified" in person.run("pull", large).done().out
     assert person.run("verify", large).done()
+
+
+def test_a_disk_that_is_full_is_freed_by_removing(
+    town: Town, mount: Mount, somebody: MakePerson, large: str
+) -> None:
+    person = somebody(mount(40_000), **town.variables)
+    person.run("pull", large).done()
+    files = stored(person)
+    full = fill(person.home)
+    words = ("rm", large, "--split", "train", "--yes")
+    person.run(*words, "--shard", "0").done()
+    person.run("cache", "prune", "--to", "2MB").done()
+    assert len(stored(person)) < len(files) - 1
+    full.unlink()
+    person.run("cache", "verify").done()
+    person.run(*words).done()
+    assert stored(person) == []
 
 
 @pytest.mark.parametrize("size", [16, 160, 320])

@@ -82,7 +82,7 @@ def test_the_life_of_a_data_set(town: Town, stranger: Person, tmp_path: Path) ->
     assert "0/3" in listed
 
     # Two of its shards.
-    pulled = stranger.run("pull", ref, "--split", "train", "--shard", "0", "--shard", "1", "--json")
+    pulled = stranger.run("pull", ref, "--split", "train", "--shard", "0-1", "--json")
     assert pulled.done().json["shards"] == 2
     assert counts(stranger, ref) == {"train": "2/3", "test": "0/1"}
     out = stranger.run("ls", ref, "train").done().out.splitlines()
@@ -111,6 +111,7 @@ def test_the_life_of_a_data_set(town: Town, stranger: Person, tmp_path: Path) ->
     assert again["newShards"] == 1
     (one,) = stranger.run("outdated", "--json").done().json["datasets"]
     assert (one["outdated"], len(one["shards"]), one["replaced"]) == (True, 1, 1)
+    assert "2/4 of 1.0.0" in stranger.run("ls").done().out
     said = stranger.run("pull", "--outdated").done().out
     assert "1 shard changed" in said
     assert "1 shard of the old release is still here" in said
@@ -152,6 +153,10 @@ def test_removing_says_what_goes_and_asks(reader: Person) -> None:
         assert terminal.end() == 0
     assert not shards(reader)
     reader.run("rm", PLANTS, "--yes").refused(LocalError, "nothing of", advice="atd ls")
+    reader.run("pull", PLANTS).done()
+    reader.run("rm", PLANTS, "--split", "train", "--shard", "0,0", "--yes").done()
+    said = reader.run("rm", PLANTS, "--split", "train", "--shard", "0").done().out
+    assert said == "nothing of that is here\n"
 
 
 def test_pinned_shards_stay_and_the_exit_code_says_so(reader: Person) -> None:
@@ -160,6 +165,7 @@ def test_pinned_shards_stay_and_the_exit_code_says_so(reader: Person) -> None:
     assert ended.code == Busy.exit_code
     assert "1 shard pinned" in ended.out
     assert shards(reader)
+    assert reader.run("rm", PLANTS).code == Busy.exit_code, "there is nothing to ask for"
     reader.run("rm", PLANTS, "--yes", "--force").done()
     assert not shards(reader)
 
@@ -194,7 +200,8 @@ def test_what_cannot_be_meant_is_said(reader: Person, town: Town) -> None:
     reader.run("ls", PLANTS, "valid").refused(LocalError, "no split valid", advice="train")
     assert reader.run("pull").code == 2
     assert reader.run("pull", "--outdated", PLANTS, "--shard", "1").code == 2
-    assert reader.run("pull", PLANTS, "--shard", "-1").code == 2
+    for numbers in ("-1", "2-1", "0-200000"):
+        assert reader.run("pull", PLANTS, f"--shard={numbers}").code == 2, numbers
     reader.run("ls", "./plants", "train").refused(InvalidSyntax)
     reader.run("ls", "@nobody.test").refused(HandleAbsent)
     assert counts(reader, "plants") == {"train": "1/1"}
@@ -251,8 +258,9 @@ def test_several_at_once_leave_nothing_half_done(stranger: Person, moss: str) ->
     running = [stranger.start(*words) for words in lines]
     for words, process in zip(lines, running, strict=True):
         process.communicate(timeout=90)
-        wanted = (0, LocalError.exit_code, Busy.exit_code) if words[0] == "rm" else (0,)
-        assert process.returncode in wanted, words
+        # What one removed while the other pulled is said, and not hidden.
+        wanted = {"rm": (0, LocalError.exit_code, Busy.exit_code), "pull": (0, Busy.exit_code)}
+        assert process.returncode in wanted.get(words[0], (0,)), words
     stranger.run("cache", "verify").done()
     stranger.run("pull", moss).done()
     assert counts(stranger, moss) == {"train": "3/3", "test": "1/1"}

@@ -15,6 +15,7 @@ import atd
 from atd import api
 from atd.errors import InvalidSyntax, LocalError, Offline
 from atd.files import open_shared
+from atd.keeping import pull_outdated
 from atd.protocol.cbor import RAW, Cid
 from keeping.conftest import shard
 from serving import Client, Serve
@@ -312,6 +313,25 @@ async def test_a_publisher_that_does_not_answer_is_named_and_the_others_are_chec
     assert flowers_now["outdated"]
     assert (weeds["outdated"], weeds["error"]) == (False, "Unreachable")
     assert [one["name"] for one in await outdated(client, ref="@bob.test/weeds")] == ["weeds"]
+
+
+async def test_one_that_cannot_be_fetched_keeps_nobody_from_the_others(
+    client: Client, world: World, alice: Account, flowers: Published
+) -> None:
+    bob = world.account("bob.test", pds="elsewhere")
+    publish(bob, "bushes", splits={"train": made("w")})
+    await pulled(client, "@bob.test/bushes")
+    await pulled(client)
+    publish(bob, "bushes", version="1.1.0", splits={"train": made("x")})
+    again(alice, made("a", "B", "c"))
+    world.lie(status(404), host="elsewhere.example.com", path="getBlob")
+    bushes, flowers_now = await asyncio.to_thread(pull_outdated, connection=client.connection)
+    assert (bushes["outdated"], bushes["error"]) == (True, "Absent")
+    assert flowers_now["pulled"]["fetched"] == 100
+    world.honest()
+    done = await asyncio.to_thread(pull_outdated, connection=client.connection)
+    assert [one["outdated"] for one in done] == [True, False]
+    assert done[0]["pulled"]["fetched"] == 100
 
 
 async def test_a_pull_that_was_interrupted_is_kept_and_gone_on_with(

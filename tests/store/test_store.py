@@ -146,8 +146,11 @@ async def test_a_symbolic_link_is_no_shard(bench, tmp_path):
     path = bench.shard_file(DATA)
     path.parent.mkdir()
     path.symlink_to(elsewhere)
-    with pytest.raises(StorageFault):
-        bench.store.path(DIGEST)
+    assert list(bench.store.digests()) == []
+    with pytest.raises(DigestMismatch, match="symbolic link"):
+        bench.store.verify(DIGEST)
+    assert bench.store.path(DIGEST) is None
+    assert bench.store.drop_damaged() == len(str(elsewhere))
     assert elsewhere.read_bytes() == DATA
 
 

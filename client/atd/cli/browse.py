@@ -90,7 +90,8 @@ def ls(
         return
     found = [service.DatasetInfo.from_json(value) for value in answer["datasets"]]
     nothing = "nothing is known here yet; look at a publisher with: atd ls @HANDLE"
-    finding.table(found, empty=nothing if actor is None else f"{actor} has no data sets")
+    empty = nothing if actor is None else f"{actor} has no data sets"
+    finding.table(found, empty=empty, here=True)
     if "cursor" in answer:
         output.note(f"these are the first {len(found):,}; see all with --all")
     for problem in answer["problems"]:

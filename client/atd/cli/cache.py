@@ -231,5 +231,5 @@ def _say_removed(done: Mapping[str, Any], verb: str) -> None:
     if done["over"]:
         output.say(
             f"still {output.human_bytes(done['over'])} too much: {done['pinned']:,} pinned,"
-            f" {done['inUse']:,} in use"
+            f" {done['inUse']:,} in use, {output.human_bytes(done['unfinished'])} being downloaded"
         )

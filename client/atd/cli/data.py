@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from atd import errors, service
-from atd.cli import advice, finding, keep, output, prepare, verifying
+from atd.cli import advice, finding, keep, output, prepare, removing, verifying
 from atd.cli.options import (
     EngineOption,
     JsonOption,
@@ -18,6 +18,7 @@ from atd.cli.options import (
     ShardOption,
     SplitOption,
     WorkersOption,
+    shard_numbers,
 )
 from atd.cli.progress import progress_line
 from atd.cli.words import examples
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 _PULL = examples(
     "atd pull @alice.example.com/flowers",
     "atd pull @alice.example.com/flowers@1.0.0 --split test",
-    "atd pull @alice.example.com/flowers --split train --shard 0 --shard 1",
+    "atd pull @alice.example.com/flowers --split train --shard 0-9",
     "atd pull --outdated              # what changed of all that you pulled before",
 )
 _VERIFY = examples(
@@ -83,11 +84,12 @@ def pull(
         options = {"allowPreviousKey": allow_previous_key}
         pinned_answer(lock, pin.ref, options, Connection())
         ref = str(pin.place)
+    numbers = shard_numbers(shard)
     with advice.about(ref), progress_line("fetching", quiet=json) as show:
         result = service.pull(
             ref,
             splits=split or (),
-            shards=shard or None,
+            shards=numbers,
             allow_previous_key=allow_previous_key,
             on_progress=show,
         )
@@ -96,14 +98,21 @@ def pull(
         output.note(output.clean(f"note: {result['name']} is deprecated: {said}"))
     if json:
         output.emit(result)
-        return
-    fetched = output.human_bytes(result["fetched"]) if result["fetched"] else "nothing"
-    output.say(
-        f"{output.clean(result['name'])} {output.clean(result['version'])}: "
-        f"{output.plural(result['shards'], 'shard')}, "
-        f"{output.plural(result['samples'], 'sample')}, "
-        f"{output.human_bytes(result['bytes'])} in the store, verified ({fetched} fetched)"
+    else:
+        _say_pulled(result)
+    removing.refuse_gone(result)
+
+
+def _say_pulled(result: Mapping[str, Any]) -> None:
+    what = (
+        f"{output.plural(result['shards'], 'shard')}, {output.plural(result['samples'], 'sample')},"
+        f" {output.human_bytes(result['bytes'])}"
     )
+    if result["stored"] < result["shards"]:
+        what = f"{result['stored']:,} of {output.plural(result['shards'], 'shard')}"
+    fetched = output.human_bytes(result["fetched"]) if result["fetched"] else "nothing"
+    name = f"{output.clean(result['name'])} {output.clean(result['version'])}"
+    output.say(f"{name}: {what} in the store, verified ({fetched} fetched)")
 
 
 def verify(

@@ -157,24 +157,37 @@ def settled_unless_folder(ref: str) -> str:
         return ref
 
 
-def table(found: Sequence[service.DatasetInfo], *, empty: str) -> None:
-    """Print data sets, a line each, or ``empty`` on stderr where there are none."""
+def table(found: Sequence[service.DatasetInfo], *, empty: str, here: bool = False) -> None:
+    """Print data sets, a line each, or ``empty`` on stderr where there are none.
+
+    Args:
+        here: say also how many shards of each are on this machine.
+    """
     if not found:
         output.note(empty)
         return
-    rows = [
-        (
-            info.ref,
-            info.version or "-",
-            "-" if info.samples is None else f"{info.samples:,}",
-            "-" if info.size is None else output.human_bytes(info.size),
-            info.license or "-",
-            "deprecated" if info.raw.get("deprecated") else info.proof,
-            info.title or "",
-        )
-        for info in found
-    ]
-    output.table(rows, ("dataset", "version", "samples", "size", "licence", "proof", "title"))
+    columns = {
+        "dataset": [info.ref for info in found],
+        "version": [info.version or "-" for info in found],
+        "samples": ["-" if info.samples is None else f"{info.samples:,}" for info in found],
+        "size": ["-" if info.size is None else output.human_bytes(info.size) for info in found],
+        "here": [_here(info) for info in found] if here else [],
+        "licence": [info.license or "-" for info in found],
+        "proof": ["deprecated" if "deprecated" in info.raw else info.proof for info in found],
+        "title": [info.title or "" for info in found],
+    }
+    shown = {name: values for name, values in columns.items() if values}
+    output.table(list(zip(*shown.values(), strict=True)), tuple(shown))
+
+
+def _here(info: service.DatasetInfo) -> str:
+    """The shards that are on this machine, ``2/3``; with their version, if it is another."""
+    here = info.raw.get("here")
+    if here is None:
+        return "-"
+    total = f"{here['shards']:,}" if "shards" in here else "?"
+    version = "" if here["version"] == info.version else f" of {here['version']}"
+    return f"{here['stored']:,}/{total}{version}"
 
 
 def recipe_table(found: Sequence[Mapping[str, Any]]) -> None:

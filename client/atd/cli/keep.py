@@ -14,10 +14,17 @@ import typer
 from atd import errors, keeping
 from atd.cli import advice, finding, output
 from atd.cli.bar import asking
-from atd.cli.options import JsonOption, RefArgument, ShardOption, SplitOption, YesOption
+from atd.cli.options import (
+    JsonOption,
+    RefArgument,
+    ShardOption,
+    SplitOption,
+    YesOption,
+    shard_numbers,
+)
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
-from atd.cli.removing import refuse_stayed, say_freed
+from atd.cli.removing import refuse_gone, refuse_stayed, say_freed
 from atd.cli.words import examples
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
@@ -42,7 +49,7 @@ def register(app: typer.Typer) -> None:
 _RM = examples(
     "atd rm @alice.example.com/flowers",
     "atd rm @alice.example.com/flowers@1.0.0 --yes   # one version",
-    "atd rm @alice.example.com/flowers --split train --shard 0 --shard 4",
+    "atd rm @alice.example.com/flowers --split train --shard 0,4",
     after="Only what is on this machine goes; to take back what you published: atd unpublish.",
 )
 _GC = examples("atd gc --dry-run", "atd gc")
@@ -105,7 +112,8 @@ def rm(
     Says what goes and asks first. Shards that another kept data set has too stay.
     """
     ref = finding.settled(ref)
-    options: dict[str, Any] = {"splits": split or (), "shards": shard or None, "force": force}
+    numbers = shard_numbers(shard)
+    options: dict[str, Any] = {"splits": split or (), "shards": numbers, "force": force}
     with advice.about(ref):
         plan = keeping.remove(ref, dry_run=True, **options)
     if dry_run:
@@ -114,7 +122,7 @@ def rm(
         else:
             _say_removed(plan, "would remove")
         return
-    if not yes:
+    if not yes and plan["removed"]:
         for line in _staying(plan):
             output.note(line)
         shards = output.plural(plan["removed"], "shard")
@@ -132,8 +140,12 @@ def rm(
 
 
 def _say_removed(done: Mapping[str, Any], verb: str) -> None:
-    say_freed(done, verb)
-    for line in _staying(done):
+    staying = _staying(done)
+    if done["removed"] or staying or done["inUse"]:
+        say_freed(done, verb)
+    else:
+        output.say("nothing of that is here")
+    for line in staying:
         output.say(line)
 
 
@@ -198,7 +210,16 @@ def pull_outdated(ref: str | None, json: bool) -> None:
         found = keeping.pull_outdated(ref, on_progress=show)
     if json:
         output.emit({"datasets": found})
-        return
+    else:
+        _say_renewed(found)
+    _raise_if_all_failed(found)
+    for one in found:
+        if one["outdated"] and "error" in one:
+            raise errors.rebuild(one["error"], f"{one['name']}: {one['detail']}")
+    refuse_gone(*(one["pulled"] for one in found if "pulled" in one))
+
+
+def _say_renewed(found: list[Mapping[str, Any]]) -> None:
     for one in found:
         if "pulled" in one:
             done = one["pulled"]
@@ -210,7 +231,6 @@ def pull_outdated(ref: str | None, json: bool) -> None:
             if one["replaced"]:
                 output.say(f"  {_replaced(one)}")
     _say_rest(found)
-    _raise_if_all_failed(found)
 
 
 def _replaced(one: Mapping[str, Any]) -> str:
@@ -246,7 +266,8 @@ def _say_rest(found: list[Mapping[str, Any]]) -> None:
         output.say("nothing is kept; keep a data set with: atd pull REF")
     for one in found:
         if "error" in one:
-            output.note(f"not checked: {_name(one)}: {output.clean(one['detail'])}")
+            verb = "not fetched" if one["outdated"] else "not checked"
+            output.note(f"{verb}: {_name(one)}: {output.clean(one['detail'])}")
 
 
 def _raise_if_all_failed(found: list[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What is said of shards that went, and of those that stayed: by ``rm`` and ``cache rm``."""
+"""What is said of shards that went, and of those that stayed: by ``rm``, ``cache rm``, ``pull``."""
 
 from __future__ import annotations
 
@@ -26,4 +26,19 @@ def refuse_stayed(done: Mapping[str, Any], next_step: str) -> None:
             f"{output.plural(done['pinned'] + done['inUse'], 'shard')} stayed:"
             f" {done['pinned']:,} pinned, {done['inUse']:,} in use",
             next_step=next_step,
+        )
+
+
+def refuse_gone(*pulled: Mapping[str, Any]) -> None:
+    """End with an error if shards that were pulled are not here any more.
+
+    Raises:
+        Busy: the quota, or another command, took some meanwhile.
+    """
+    gone = sum(one["shards"] - one["stored"] for one in pulled)
+    if gone:
+        raise errors.Busy(
+            f"{output.plural(gone, 'shard')} went meanwhile: the quota, or another command, took"
+            f" {'it' if gone == 1 else 'them'}",
+            next_step="run the same command again; see the quota with: atd cache ls",
         )

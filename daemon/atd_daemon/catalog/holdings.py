@@ -113,6 +113,13 @@ class Holdings:
                 for digest, size, used_at in rows
             ]
 
+    def counts(self) -> dict[str, int]:
+        """How many shards of each release are here, by its URI."""
+        query = """SELECT release, count(*) FROM belongings JOIN holdings USING (digest)
+                   GROUP BY release"""
+        with self._database.read() as db:
+            return dict(db.execute(query).fetchall())
+
     def pin(self, target: AtUri | Cid, *, now: float) -> None:
         """Never let the shards of a release go, or one digest."""
         with self._database.write() as db:

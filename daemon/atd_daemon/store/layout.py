@@ -117,11 +117,14 @@ class Layout:
                 path.unlink(missing_ok=True)
 
     def digests(self) -> Iterator[Cid]:
-        """The digests of the whole files, in no order; foreign names are passed over."""
+        """The digests of the whole files, in no order; what is foreign, or no file, is passed
+        over."""
         for folder in _folders(self.folder):
             for entry in os.scandir(folder):
                 digest = _digest_of(entry.name)
-                if digest is not None and self.shard(digest) == Path(entry.path):
+                if digest is None or self.shard(digest) != Path(entry.path):
+                    continue
+                if entry.is_file(follow_symlinks=False):
                     yield digest
 
 
@@ -160,9 +163,9 @@ def publish(source: Path, target: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """The size of a file in bytes; 0 if it is gone."""
+    """The size of a file in bytes, of a link that of itself; 0 if it is gone."""
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0
 

@@ -37,10 +37,10 @@ class Leftover:
     digest: Cid | None = None
 
 
-def is_fresh(path: Path) -> bool:
-    """Whether it was written a moment ago, or is gone."""
+def is_fresh(path: Path, fresh_s: float = FRESH_S) -> bool:
+    """Whether it was written within the last ``fresh_s``, or is gone."""
     try:
-        return path.stat(follow_symlinks=False).st_mtime > time.time() - FRESH_S
+        return path.stat(follow_symlinks=False).st_mtime > time.time() - fresh_s
     except FileNotFoundError:
         return True
 
@@ -54,6 +54,16 @@ def find_leftovers(layout: Layout) -> Iterator[Leftover]:
         for path in layout.quarantined():
             yield Leftover("damaged", path, size_of(path))
         yield from _seals(layout)
+
+
+def find_idle(layout: Layout, idle_s: float) -> Iterator[Leftover]:
+    """The unfinished downloads that nobody works on, nor wrote to for ``idle_s``."""
+    with storing(layout.folder):
+        for digest in sorted(layout.begun(), key=str):
+            with contextlib.suppress(Busy), working_now(layout.lock(digest)):
+                begun = list(_begun(layout, digest))
+                if not any(is_fresh(one.path, idle_s) for one in begun):
+                    yield from begun
 
 
 def drop_leftovers(layout: Layout, found: Iterable[Leftover]) -> list[Leftover]:

@@ -24,7 +24,7 @@ from atd_daemon.network.fetch import Fetcher
 from atd_daemon.store.download import Report, RetryPolicy, download
 from atd_daemon.store.flights import Flights
 from atd_daemon.store.layout import Layout, check_space, publish, size_of, storing
-from atd_daemon.store.leftovers import Leftover, drop_leftovers, find_leftovers
+from atd_daemon.store.leftovers import Leftover, drop_leftovers, find_idle, find_leftovers
 from atd_daemon.store.locks import sole_reader, working, working_now
 from atd_daemon.store.mirrors import Mirrors
 from atd_daemon.store.partial import Partial
@@ -33,6 +33,8 @@ from atd_daemon.store.sources import ShardWant, Source
 from atd_daemon.store.threads import to_the_end
 
 _ONE_TRY = RetryPolicy(tries=1)
+_UNREADABLE = frozenset({errno.ELOOP, errno.EIO})
+"""What the system says of a symbolic link in the place of a shard, and of sectors that are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,23 @@ class Store:
         path, seal = self._layout.shard(digest), self._layout.seal(digest)
         with storing(path):
             try:
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                inode = os.stat(path, follow_symlinks=False).st_ino
+                found, before, after = _hashed(path)
             except FileNotFoundError:
                 return None
-            try:
-                before = os.fstat(handle)
-                found, size = hash_file(handle)
-                identity = FileIdentity.of(os.fstat(handle))
-            finally:
-                os.close(handle)
-        if found == digest and identity == FileIdentity.of(before):
-            self._seals.set(seal, identity)
-            return path
-        self._set_aside(digest, identity)
+            except OSError as error:
+                if error.errno not in _UNREADABLE:
+                    raise
+                said = f"cannot be read: {error.strerror}"
+            else:
+                if found == digest and before == after:
+                    self._seals.set(seal, after)
+                    return path
+                inode = after.inode
+                said = f"has {after.size} bytes with the digest {found}, expected {digest}"
+        self._set_aside(digest, inode)
         raise DigestMismatch(
-            f"the stored shard {path} has {size} bytes with the digest {found}, expected {digest}",
+            f"the stored shard {path} {said}",
             next_step="it was set aside; fetch it again with: atd pull",
         )
 
@@ -214,13 +218,29 @@ class Store:
     def usage(self) -> Usage:
         """Count what is here."""
         whole = [size_of(self._layout.shard(digest)) for digest in self.digests()]
-        begun = [size_of(path) for path in self._layout.unfinished()]
+        begun = self._layout.unfinished()
         damaged = [size_of(path) for path in self._layout.quarantined()]
-        return Usage(len(whole), sum(whole), len(begun), sum(begun), len(damaged), sum(damaged))
+        return Usage(
+            len(whole),
+            sum(whole),
+            len(begun),
+            self.unfinished_bytes(),
+            len(damaged),
+            sum(damaged),
+        )
 
     def sizes(self) -> dict[Cid, int]:
         """The files that are here, with their bytes."""
         return {digest: size_of(self._layout.shard(digest)) for digest in self.digests()}
+
+    def unfinished_bytes(self) -> int:
+        """Bytes of the downloads that are not finished, running ones too."""
+        return sum(size_of(path) for path in self._layout.unfinished())
+
+    def idle(self, idle_s: float) -> list[Leftover]:
+        """The unfinished downloads that nobody works on nor went on with for ``idle_s``; with their
+        journals. `drop` removes them."""
+        return list(find_idle(self._layout, idle_s))
 
     def damaged_bytes(self) -> int:
         """Bytes of the files that were found damaged and set aside."""
@@ -337,7 +357,7 @@ class Store:
         self._landed(digest, size)
         return target
 
-    def _set_aside(self, digest: Cid, identity: FileIdentity) -> None:
+    def _set_aside(self, digest: Cid, inode: int) -> None:
         """Move the damaged file out of the way, unless another took its place in the meantime.
 
         Those who have it mapped keep it: it is renamed, not changed.
@@ -345,8 +365,19 @@ class Store:
         path = self._layout.shard(digest)
         with storing(path), contextlib.suppress(FileNotFoundError):
             self._seals.drop(self._layout.seal(digest))
-            if os.stat(path, follow_symlinks=False).st_ino == identity.inode:
+            if os.stat(path, follow_symlinks=False).st_ino == inode:
                 self._layout.set_aside(digest)
+
+
+def _hashed(path: Path) -> tuple[Cid, FileIdentity, FileIdentity]:
+    """The digest of a file, and what it looked like before and after; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before = FileIdentity.of(os.fstat(handle))
+        found, _ = hash_file(handle)
+        return found, before, FileIdentity.of(os.fstat(handle))
+    finally:
+        os.close(handle)
 
 
 def _check(path: Path, digest: Cid, size: int) -> FileIdentity:

@@ -6,8 +6,10 @@ business; when it was used and what is pinned is kept by `catalog.holdings`.
 
 Rules. A file that a reader has open is locked by it, and `Store.remove` gives up at once: it stays,
 whatever the quota says. So does what was handed out a moment ago and may not be open yet. A quota
-that cannot be kept is exceeded, not enforced by refusing to work. Uses are written a few at a time:
-a killed daemon forgets how lately something was used, never what is pinned.
+that cannot be kept is exceeded; only keeping on purpose what it has no room for is refused
+(`Cache.check_room`). What is begun counts too, and goes first once nobody goes on with it. Uses
+are written a few at a time: a killed daemon forgets how lately something was used, never what is
+pinned. Where the disk is so full that the index cannot be written, shards can still be let go.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -45,6 +47,9 @@ WRITE_EVERY_S: Final = 5.0
 LOOK_EVERY_S: Final = 60.0
 """How often the quota is looked at, besides whenever a shard comes in."""
 
+IDLE_S: Final = 3600.0
+"""How long an unfinished download that nobody works on may stay where the quota is exceeded."""
+
 _FORGET_S: Final = 30 * 86400.0
 """After which the sidecar of a shard that is not in the store is removed."""
 
@@ -53,7 +58,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What making room came to, in shards and bytes; ``over`` is what is still too much."""
+    """What making room came to, in shards and bytes; ``over`` is what is still too much, and
+    ``unfinished`` how much of what is left belongs to downloads that are not finished."""
 
     removed: int = 0
     freed: int = 0
@@ -61,6 +67,7 @@ class Trimmed:
     in_use: int = 0
     size: int = 0
     over: int = 0
+    unfinished: int = 0
 
 
 class Cache:
@@ -128,6 +135,32 @@ class Cache:
         with contextlib.suppress(DigestMismatch):
             await to_the_end(self._store.verify, digest)
 
+    def check_room(self, shards: Mapping[Cid, int], release: AtUri) -> None:
+        """See that the quota has room for these shards of a release, by digest with their bytes.
+
+        Else the first of them would go while the last come. What is here already is kept as long as
+        the quota lets it, and what is pinned whatever the quota says.
+
+        Raises:
+            StorageFault: there is none.
+        """
+        pins = self.holdings.pins()
+        if self.quota is None or str(release) in pins:
+            return
+        self.reconcile()
+        held = {one.digest: one for one in self.holdings.all()}
+        if shards.keys() <= held.keys():
+            return
+        pinned = sum(one.size for one in held.values() if one.pinned and one.digest not in shards)
+        needed, room = sum(shards.values()), max(0, self.quota - pinned)
+        if needed > room:
+            raise StorageFault(
+                f"{needed} bytes are to be kept, and the quota of {self.quota} bytes has room for"
+                f" {room}",
+                next_step="raise cache_quota, or pin it first: atd cache pin REF; or pull a part:"
+                " --split, --shard",
+            )
+
     def write(self) -> None:
         """Write the uses that were collected."""
         with self._lock:
@@ -142,9 +175,10 @@ class Cache:
         self.trim()
 
     def reconcile(self) -> None:
-        """Make what is known that which is there."""
-        self.write()
-        self.holdings.reconcile(self._store.sizes(), now=self._clock())
+        """Make what is known that which is there, if the index can be written."""
+        with _later():
+            self.write()
+            self.holdings.reconcile(self._store.sizes(), now=self._clock())
 
     async def run(self) -> None:
         """Keep the quota until this is cancelled."""
@@ -158,11 +192,14 @@ class Cache:
 
     def trim(self, spared: frozenset[Cid] = frozenset()) -> Trimmed:
         """Let go of the longest unused until the quota is kept; not of ``spared``."""
-        damaged = self._store.damaged_bytes()
-        if self.quota is None or self.holdings.total() + damaged <= self.quota:
+        if self.quota is None:
             return Trimmed()
-        self.write()
-        return self._down_to(self.quota, spared | self._recent())
+        beside = self._store.damaged_bytes() + self._store.unfinished_bytes()
+        if self.holdings.total() + beside <= self.quota:
+            return Trimmed()
+        with _later():
+            self.write()
+        return self._down_to(self.quota, spared | self._recent(), IDLE_S)
 
     def prune(self, most: int | None, *, dry_run: bool = False) -> Trimmed:
         """Let go of the longest unused until there are ``most`` bytes (None: all may stay), and of
@@ -173,11 +210,12 @@ class Cache:
         self.reconcile()
         if not dry_run:
             self._sweep_sidecars()
-        return self._down_to(most, frozenset(), dry_run=dry_run)
+        return self._down_to(most, frozenset(), 0.0, dry_run=dry_run)
 
     def remove(self, digests: Iterable[Cid], *, pinned_too: bool = False) -> Trimmed:
         """Let go of these, unless they are being read, or pinned and not ``pinned_too``."""
-        self.write()
+        with _later():
+            self.write()
         wanted = set(digests)
         with self._trimming:
             held = [one for one in self.holdings.all() if one.digest in wanted]
@@ -227,14 +265,21 @@ class Cache:
         return frozenset(tuple(self._handed))
 
     def _down_to(
-        self, most: int | None, spared: frozenset[Cid], *, dry_run: bool = False
+        self, most: int | None, spared: frozenset[Cid], idle_s: float, *, dry_run: bool = False
     ) -> Trimmed:
         with self._trimming:
-            damaged = self._store.damaged_bytes() if dry_run else self._store.drop_damaged()
+            freed = self._store.damaged_bytes() if dry_run else self._store.drop_damaged()
             held = self.holdings.all()
-            limit = sum(one.size for one in held) if most is None else most
+            size, begun = sum(one.size for one in held), self._store.unfinished_bytes()
+            if most is not None and size + begun > most:
+                idle = self._store.idle(idle_s)
+                gone = sum(one.size for one in (idle if dry_run else self._store.drop(idle)))
+                freed += gone
+                begun = max(0, begun - gone) if dry_run else self._store.unfinished_bytes()
+            limit = size if most is None else max(0, most - begun)
             found = self._let_go(held, limit, spared, dry_run=dry_run)
-            return replace(found, freed=found.freed + damaged)
+            over = 0 if most is None else max(0, found.size + begun - most)
+            return replace(found, freed=found.freed + freed, over=over, unfinished=begun)
 
     def _let_go(
         self, held: list[Holding], most: int, spared: frozenset[Cid], *, dry_run: bool = False
@@ -254,7 +299,8 @@ class Cache:
                 removed.append(one)
                 size -= one.size
         if not dry_run:
-            self.holdings.drop([one.digest for one in removed])
+            with _later():
+                self.holdings.drop([one.digest for one in removed])
         freed = sum(one.size for one in removed)
         return Trimmed(len(removed), freed, pinned, in_use, size, max(0, size - most))
 
@@ -276,3 +322,12 @@ class Cache:
         for path in (self._indexes / digest.digest[:1].hex()).glob(f"{digest}.*"):
             path.unlink(missing_ok=True)
         return True
+
+
+@contextlib.contextmanager
+def _later() -> Iterator[None]:
+    """Go on where the index cannot be written: what it lacks, `Cache.reconcile` adds one day."""
+    try:
+        yield
+    except StorageFault as error:
+        _log.warning("the index does not say what is in the store: %s", error)

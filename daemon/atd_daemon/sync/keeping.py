@@ -85,21 +85,37 @@ class Keeping:
 
     # --- pulling ---------------------------------------------------------------------------------
 
-    async def begin(self, resolved: ResolvedDataset) -> None:
-        """Take note that this is being pulled, so that an interrupted pull is known."""
-        await asyncio.to_thread(self.kept.begin, self._row(resolved))
+    async def begin(self, resolved: ResolvedDataset, shards: Sequence[FoundShard]) -> None:
+        """Take note that these are being pulled, so that an interrupted pull is known.
 
-    async def finish(self, resolved: ResolvedDataset, shards: Sequence[FoundShard]) -> None:
-        """These shards were pulled: the data set is kept at this release, with all that is here."""
-        here = await self.here() | {shard.entry.digest for shard in shards}
+        Raises:
+            StorageFault: the quota has no room for them.
+        """
+        sizes = {shard.entry.digest: shard.entry.size for shard in shards}
+        await asyncio.to_thread(self._cache.check_room, sizes, resolved.release.uri)
+        await asyncio.to_thread(self.kept.begin, self._row(resolved))
+        await self._name(resolved, sizes)
+
+    async def finish(self, resolved: ResolvedDataset, shards: Sequence[FoundShard]) -> int:
+        """These shards were pulled: the data set is kept at this release, with all that is here.
+
+        Returns:
+            How many of them are here. It may be fewer: the quota, or somebody, took them meanwhile.
+        """
+        here = await self.here()
+        await self._name(resolved, here)
+        await asyncio.to_thread(self.kept.set, self._row(resolved))
+        return sum(shard.entry.digest in here for shard in shards)
+
+    async def _name(self, resolved: ResolvedDataset, digests: Collection[Cid]) -> None:
+        """Take note of what the release calls these of its shards."""
         named = [
             (shard.entry.digest, shard.entry.name)
             for shard in resolved.shards
-            if shard.entry.digest in here
+            if shard.entry.digest in digests
         ]
         uri = resolved.release.uri
         await asyncio.to_thread(self._cache.holdings.belongs, uri, named)
-        await asyncio.to_thread(self.kept.set, self._row(resolved))
 
     def _row(self, resolved: ResolvedDataset) -> KeptDataset:
         release = resolved.release

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from atd.errors import AtdError, DigestMismatch, InvalidSyntax, LocalError
+from atd.errors import AtdError, DigestMismatch, InvalidSyntax, LocalError, StorageFault
 from atd.names import split_release_key
 from atd.protocol.cbor import RAW, Cid
 from atd.protocol.syntax import AtUri, Did
@@ -48,7 +48,7 @@ async def prune(services: Services, given: Json) -> Json:
     most = given.get("size", cache.quota)
     dry_run = given.get("dryRun", False)
     done = await asyncio.to_thread(cache.prune, most, dry_run=dry_run)
-    return views.present(quota=cache.quota, **_trimmed(done))
+    return views.present(quota=cache.quota, unfinished=done.unfinished, **_trimmed(done))
 
 
 async def remove(services: Services, given: Json) -> Json:
@@ -116,6 +116,9 @@ async def verify(services: Services, given: Json, events: Events) -> Json:
             step = await _repaired(services, one, error, events, given.get("fetch", True))
             repaired += step["repaired"]
             events.step(**step)
+        except StorageFault as error:  # of this file; the others are looked at all the same
+            damaged += 1
+            events.step(**_damage(one, error), error=type(error).__name__, detail=error.next_step)
         done += one.size
     return {"shards": len(held), "size": total, "damaged": damaged, "repaired": repaired}
 
@@ -124,13 +127,12 @@ async def _repaired(
     services: Services, one: Holding, found: AtdError, events: Events, fetch: bool
 ) -> Json:
     """What is to be said of a damaged file, after it was fetched from wherever it can be had."""
-    name = min(one.names.values(), default=str(one.digest))
-    step = {"name": name, "digest": str(one.digest), "found": str(found), "repaired": False}
+    step = _damage(one, found)
     if not fetch:
         return step
 
     def report(progress: Progress) -> None:
-        events.progress(done=progress.done, total=one.size, name=name)
+        events.progress(done=progress.done, total=one.size, name=step["name"])
 
     release = AtUri.parse(min(one.names)) if one.names else None
     try:
@@ -138,6 +140,12 @@ async def _repaired(
     except AtdError as error:
         return {**step, "error": type(error).__name__, "detail": str(error)}
     return {**step, "repaired": True}
+
+
+def _damage(one: Holding, found: AtdError) -> Json:
+    """What was found of a file that is not right."""
+    name = min(one.names.values(), default=str(one.digest))
+    return {"name": name, "digest": str(one.digest), "found": str(found), "repaired": False}
 
 
 def _target(text: str) -> DatasetRef | Cid:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from atd.errors import Absent, Offline, RemoteError, StaleRevision, Unreachable
+from atd.names import split_release_key
 from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
 from atd.records import Dataset, head_uri
@@ -38,7 +39,7 @@ async def list_datasets(services: Services, given: Json) -> Json:
         known = [views.publisher_problem(one) for one in catalog.publishers()]
         problems = [views.problem(one) for one in catalog.problems()]
         return views.present(
-            datasets=[views.dataset_entry(entry) for entry in entries],
+            datasets=await asyncio.to_thread(_listed, services, entries),
             problems=problems + [one for one in known if one is not None],
             cursor=_cursor(entries, limit),
         )
@@ -50,7 +51,7 @@ async def list_datasets(services: Services, given: Json) -> Json:
     answer = views.present(
         did=str(identity.did),
         handle=identity.handle and str(identity.handle),
-        datasets=[views.dataset_entry(entry) for entry in entries],
+        datasets=await asyncio.to_thread(_listed, services, entries),
         cursor=_cursor(entries, limit),
         problems=problems,
     )
@@ -63,6 +64,27 @@ async def list_datasets(services: Services, given: Json) -> Json:
     checked_at = publisher.complete_at
     at = None if checked_at is None else views.moment(checked_at)
     return answer | views.present(pds=publisher.pds, checkedAt=at)
+
+
+def _listed(services: Services, entries: Sequence[DatasetEntry]) -> list[Json]:
+    """Data sets for a list, each with what is here of the release that is kept, else the latest."""
+    services.cache.reconcile()
+    kept = {(row.did, row.name): row.release for row in services.keeping.kept.all()}
+    counts = services.cache.holdings.counts()
+    listed = []
+    for entry in entries:
+        release = kept.get((entry.did, entry.name))
+        uri = entry.latest_uri if release is None else release
+        listed.append(views.dataset_entry(entry))
+        if release is not None or str(uri) in counts:
+            versions = services.catalog.releases(entry.did, entry.name)
+            listed[-1]["here"] = views.present(
+                version=split_release_key(str(uri.rkey))[1],
+                kept=release is not None,
+                stored=counts.get(str(uri), 0),
+                shards=next((one.shards for one in versions if one.uri == uri), None),
+            )
+    return listed
 
 
 def _cursor(entries: Sequence[DatasetEntry], limit: int | None) -> str | None:

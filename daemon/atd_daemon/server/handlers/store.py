@@ -38,7 +38,7 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
         shards = await services.keeping.changed(resolved)
     else:
         shards = choose(resolved, None, given.get("shards"))
-    await services.keeping.begin(resolved)
+    await services.keeping.begin(resolved, shards)
     tally = _Tally({shard.entry.digest: shard for shard in shards}, events)
 
     async def one(shard: FoundShard) -> None:
@@ -51,10 +51,11 @@ async def pull(services: Services, given: dict[str, Any], events: Events) -> dic
         tally.finished(shard.entry)
 
     await together(one, tally.shards.values(), at_once=AT_ONCE)
-    await services.keeping.finish(resolved, shards)
+    stored = await services.keeping.finish(resolved, shards)
     return {
         **views.release_summary(resolved),
         "shards": len(shards),
+        "stored": stored,
         "samples": sum(shard.entry.samples for shard in shards),
         "bytes": sum(shard.entry.size for shard in shards),
         "fetched": tally.fetched,
