@@ -102,6 +102,11 @@ class Identity:
             )
         return Identity(self.did, self.key, self._pds, self.claimed, handle)
 
+    def same_document(self, other: Identity) -> bool:
+        """Whether the documents of the two say the same, whatever handle was proved."""
+        mine = (self.did, self.key, self.claimed, self._pds)
+        return mine == (other.did, other.key, other.claimed, other._pds)
+
     def with_key(self, key: PublicKey) -> Identity:
         """The same identity with another signing key, such as a previous one."""
         return Identity(self.did, key, self._pds, self.claimed, self.handle)

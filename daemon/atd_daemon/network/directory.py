@@ -145,6 +145,15 @@ class Directory:
             identity = await self._identity(did, refresh=True)
         return identity.proving(checked)
 
+    async def document(self, did: Did) -> Identity:
+        """What the document of ``did`` says now, asked for anew: no handle is looked up, so none is
+        proved.
+
+        Raises:
+            IdentityMismatch, DidAbsent, Unreachable: as `resolve`.
+        """
+        return await self._identity(did, refresh=True)
+
     async def handle_to_did(self, handle: Handle, *, refresh: bool = False) -> Did:
         """The DID that ``handle`` points to, which proves nothing until the DID claims it back.
 

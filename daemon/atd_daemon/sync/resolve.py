@@ -90,6 +90,10 @@ class Resolver:
             self._seen[identity.did] = identity
         return identity
 
+    async def document(self, did: Did) -> Identity:
+        """What the document of ``did`` says now, noted nowhere; raises as `Directory.document`."""
+        return await self._directory.document(did)
+
     async def record(
         self,
         ref: AtUri | StrongRef | str,

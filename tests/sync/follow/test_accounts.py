@@ -158,6 +158,46 @@ async def test_a_rotation_that_no_event_told_is_noticed_by_the_first_commit(
     assert following.state(alice) is State.SYNCHRONIZED
 
 
+async def test_a_pds_that_hides_a_rotation_can_use_the_old_key_for_an_hour(
+    following: Following, alice: Account
+) -> None:
+    taken = alice.key
+    with alice.pds.firehose.muted():
+        alice.rotate_key()
+    alice.key = taken  # and the host signs with it all the same
+    publish(alice, "roses")
+    await following.quiet()
+    assert following.is_true(alice), "nothing told of the new key yet"
+    await following.pass_time(1.6 * 3600, step_s=300)
+    publish(alice, "forged")
+    await following.pass_time(30)
+    assert [entry.name for entry in following.catalog.datasets()] == ["flowers", "roses"]
+    assert (await following.rejects(alice))["bad_signature"] >= 1
+
+
+async def test_a_document_that_does_not_change_is_looked_at_every_hour_and_costs_one_question(
+    following: Following, world: World, alice: Account
+) -> None:
+    await following.pass_time(2 * 3600, step_s=300)
+    before = len(world.calls)
+    await following.pass_time(3 * 3600, step_s=300)
+    documents = [call for call in world.calls[before:] if call.url.endswith(f"/{alice.did}")]
+    assert 2 <= len(documents) <= 4
+    others = {call.url.partition("?")[0].rpartition("/")[2] for call in world.calls[before:]}
+    assert others == {alice.did, "com.atproto.sync.getLatestCommit"}
+
+
+async def test_a_directory_that_is_away_changes_nothing(
+    following: Following, world: World, alice: Account
+) -> None:
+    world.unplug(world.plc.url)
+    await following.pass_time(3 * 3600, step_s=300)
+    assert following.state(alice) is State.SYNCHRONIZED
+    publish(alice, "roses")
+    await following.quiet()
+    assert following.is_true(alice)
+
+
 async def test_a_new_handle_is_proved_and_shown(
     following: Following, world: World, alice: Account
 ) -> None:

@@ -40,11 +40,13 @@ class Need(IntEnum):
 
     IDENTITY = 0
     """Resolve it anew: key, PDS and handles may have changed."""
-    STATUS = 1
+    DOCUMENT = 1
+    """Look whether its document changed, though nobody told."""
+    STATUS = 2
     """Ask its PDS whether the account is active."""
-    CHECK = 2
+    CHECK = 3
     """Ask its PDS for its head, and compare."""
-    RESYNC = 3
+    RESYNC = 4
     """Read all of it again."""
 
 
@@ -80,6 +82,7 @@ class Repo:
     host: str | None = None
     identity: Identity | None = None
     identity_at: float | None = None
+    document_at: float | None = None
     due: dict[Need, float] = field(default_factory=dict)
     held: deque[Held] = field(default_factory=deque)
     held_bytes: int = 0

@@ -42,7 +42,12 @@ GRACE_S: Final = 10.0
 """How long an event may take from its PDS to us before its absence means something."""
 STATUS_AGAIN_S: Final = 60.0
 IDENTITY_EVERY_S: Final = 6 * timing.HOUR_S
-"""How often a handle is proved anew, and a key looked up, though nothing tells of a change."""
+"""How often a handle is proved anew, though nothing tells of a change."""
+DOCUMENT_EVERY_S: Final = timing.HOUR_S
+"""How often a document is looked at, though nothing tells of a change: for so long, a PDS that
+hides it can go on signing with a key that was taken from it."""
+DOCUMENTS_PER_S: Final = 1.0
+"""Documents that are asked for in the mean at most: nearly all are of one directory."""
 GONE: Final = "deleted"
 
 _log = logging.getLogger(__name__)
@@ -53,6 +58,10 @@ class Sources(Protocol):
 
     async def identity(self, actor: Did, *, refresh: bool = False) -> Identity:
         """Who it is."""
+        ...
+
+    async def document(self, did: Did) -> Identity:
+        """What its document says now."""
         ...
 
     async def publisher(self, actor: Did) -> Indexed:
@@ -119,6 +128,8 @@ class Tender:
     async def _do(self, repo: Repo, need: Need) -> None:
         if need is Need.IDENTITY:
             await self._identity(repo)
+        elif need is Need.DOCUMENT:
+            await self._document(repo)
         elif need is Need.STATUS:
             await self._status(repo)
         elif need is Need.CHECK:
@@ -126,12 +137,18 @@ class Tender:
         else:
             await self._resync(repo)
 
-    def _until_identity(self, repo: Repo) -> float:
-        """Seconds until it is to be resolved anew, though nothing tells of a change."""
-        now = self._board.time.now()
+    def _plan_identity(self, repo: Repo) -> None:
+        """Have it resolved, and its document looked at, in a while, though nothing tells of a
+        change."""
+        board = self._board
+        now = board.time.now()
+        document_every_s = max(DOCUMENT_EVERY_S, len(board.repos) / DOCUMENTS_PER_S)
         if repo.identity_at is None:  # the daemon was started since: not everybody at one moment
-            repo.identity_at = now - IDENTITY_EVERY_S * self._board.time.chance()
-        return max(0.0, repo.identity_at + IDENTITY_EVERY_S - now)
+            repo.identity_at = now - IDENTITY_EVERY_S * board.time.chance()
+        if repo.document_at is None:
+            repo.document_at = now - document_every_s * board.time.chance()
+        board.need(repo, Need.IDENTITY, max(0.0, repo.identity_at + IDENTITY_EVERY_S - now))
+        board.need(repo, Need.DOCUMENT, max(0.0, repo.document_at + document_every_s - now))
 
     def next_check(self, repo: Repo) -> None:
         """Plan the next look at its PDS, not at the same moment as everybody's."""
@@ -139,6 +156,21 @@ class Tender:
         self._board.need(repo, Need.CHECK, self._check_every_s * spread)
 
     # --- identity ---------------------------------------------------------------------------------
+
+    async def _document(self, repo: Repo) -> None:
+        """See whether its document says what is known; if not, resolve it anew."""
+        board, known = self._board, repo.identity
+        repo.document_at = board.time.now()
+        if known is None:
+            return
+        try:
+            if (await self._sources.document(repo.did)).same_document(known):
+                return
+        except Unreachable:
+            return  # the directory is away: the next time
+        except AtdError:
+            pass  # it is gone, or cannot be used: what that means is decided there
+        board.need(repo, Need.IDENTITY)
 
     async def _identity(self, repo: Repo, *, refresh: bool = True) -> None:
         """Resolve it anew, and follow it to another PDS."""
@@ -157,7 +189,7 @@ class Tender:
             await self._refused(repo, error)
             return
         before, repo.identity = repo.identity, identity
-        repo.identity_at = board.time.now()
+        repo.identity_at = repo.document_at = board.time.now()
         self._confirm_handle(repo, identity)
         if repo.host != pds:
             await self._moved(repo, pds)
@@ -257,7 +289,7 @@ class Tender:
         if identity is None:
             return
         self.next_check(repo)
-        self._board.need(repo, Need.IDENTITY, self._until_identity(repo))
+        self._plan_identity(repo)
         if repo.state is State.INACTIVE:
             self._board.need(repo, Need.IDENTITY)
             self._board.need(repo, Need.STATUS)
