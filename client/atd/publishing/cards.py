@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from atd.cards import files
 from atd.cards.said import FIELDS, Proposal, Said
 from atd.cards.spdx import check_license
 from atd.errors import InvalidSyntax
+from atd.publishing.sources import kinds
 
 GIVEN: Final = "given"
 PUBLISHED: Final = "published"
@@ -74,7 +76,7 @@ class Words:
             )
         if "license" in given:
             given["license"] = check_license(given["license"])
-        folder = files.folder_of(source) if card_files else None
+        folder = _folder_of(source) if card_files else None
         return cls(given, Proposal() if folder is None else files.proposed(folder))
 
     @property
@@ -106,3 +108,9 @@ class Words:
                         "card was edited: the card stays (atd edit NAME --from DIR takes the file)"
                     )
         return Settled(fields, changes, tuple(notes))
+
+
+def _folder_of(source: object) -> Path | None:
+    """The folder whose files speak of ``source``, fetched if it is elsewhere."""
+    elsewhere = kinds.about(source) if isinstance(source, str) else None
+    return files.folder_of(source) if elsewhere is None else elsewhere

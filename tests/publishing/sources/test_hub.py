@@ -36,14 +36,18 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     lines.mkdir(parents=True)
     (lines / "train-00000-of-00001.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
     (lines / "test-00000-of-00001.jsonl").write_text('{"n": 3}\n')
-    (root / "alice" / "lines" / "README.md").write_text("# Lines\n")
+    (root / "alice" / "lines" / "README.md").write_text(
+        "---\nlicense: mit\n---\n# Lines\n\nThree.\n"
+    )
     (root / "alice" / "lines" / "lines.py").write_text("raise SystemExit('code was run')\n")
     pictures.put(root / "alice" / "flowers" / "train" / "rose" / "1.png")
     with serving(root) as address:
         yield address
 
 
-def opened(address: str, endpoint: str, home: Path, **environ: str) -> str:
+def opened(
+    address: str, endpoint: str, home: Path, *, program: str = PROGRAM, **environ: str
+) -> str:
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -52,7 +56,7 @@ def opened(address: str, endpoint: str, home: Path, **environ: str) -> str:
         "ATD_HOME": str(home),
         **environ,
     }
-    command = [sys.executable, "-c", PROGRAM, address]
+    command = [sys.executable, "-c", program, address]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -65,6 +69,22 @@ def test_a_data_set_is_fetched_once_and_read_as_the_folder_that_it_is(
     said = f"{address} {{'train': 2, 'test': 1}} n"
     assert opened(address, endpoint, tmp_path) == said
     assert opened(address, "http://127.0.0.1:9", tmp_path, ATD_OFFLINE="1") == said
+
+
+CARD = """
+import sys
+from atd.publishing.cards import Words
+words = dict(title=None, description=None, license=None, tags=(), card=None, card_files=True)
+print(Words.of(sys.argv[1], **words).proposal.values)
+"""
+
+
+@pytest.mark.parametrize("below", ["", "/data"])
+def test_its_readme_says_what_it_is_also_where_only_a_folder_of_it_is_taken(
+    endpoint: str, tmp_path: Path, below: str
+) -> None:
+    said = opened(f"hf://datasets/alice/lines{below}", endpoint, tmp_path, program=CARD)
+    assert said == "{'title': 'Lines', 'description': 'Three.', 'license': 'MIT'}"
 
 
 def test_images_and_a_path_below(endpoint: str, tmp_path: Path) -> None:

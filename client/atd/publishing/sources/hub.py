@@ -29,6 +29,8 @@ _ADDRESS: Final = re.compile(
     r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.~-]+))?(?:/(?P<path>.+))?"
 )
 
+_ABOUT: Final = ("README.md", "CITATION.cff", "LICENSE*", "LICENCE*", "COPYING*")
+
 
 def fetched(address: str, progress: Progress) -> Path:
     """A copy of the data set at ``address``, or of a file or folder in it, in the Hub's own cache.
@@ -39,6 +41,27 @@ def fetched(address: str, progress: Progress) -> Path:
         Offline: the network is switched off and it is not in the cache.
         Unreachable: the Hub does not answer, or answers with an error.
     """
+    match, path = _parsed(address)
+    wanted = None if path == PurePosixPath() else [str(path), f"{path}/**"]
+    progress(f"fetching {match['name']}", 0, None)
+    there = _snapshot(address, match, wanted) / path
+    if not there.exists():
+        raise Absent(f"{quote(match['name'])} on the Hub has no {quote(str(path))}")
+    return there
+
+
+def about(address: str) -> Path:
+    """A folder with what says what the data set at ``address`` is: README.md and its kin, if any.
+
+    Raises:
+        AtdError: as `fetched`.
+    """
+    match, _ = _parsed(address)
+    return _snapshot(address, match, list(_ABOUT))
+
+
+def _parsed(address: str) -> tuple[re.Match[str], PurePosixPath]:
+    """The address in parts, and the path in the data set."""
     match = _ADDRESS.fullmatch(address.rstrip("/"))
     path = PurePosixPath(match["path"] or "") if match else PurePosixPath()
     if match is None or ".." in path.parts:
@@ -46,8 +69,10 @@ def fetched(address: str, progress: Progress) -> Path:
             f"expected hf://datasets/OWNER/NAME, found {quote(address)}",
             next_step="add @REVISION or /PATH if need be: hf://datasets/alice/flowers@main/data",
         )
-    wanted = None if path == PurePosixPath() else [str(path), f"{path}/**"]
-    progress(f"fetching {match['name']}", 0, None)
+    return match, path
+
+
+def _snapshot(address: str, match: re.Match[str], wanted: list[str] | None) -> Path:
     with _told(address):
         folder = snapshot_download(
             match["name"],
@@ -56,10 +81,7 @@ def fetched(address: str, progress: Progress) -> Path:
             allow_patterns=wanted,
             local_files_only=Settings.load().offline,
         )
-    there = Path(str(folder)) / path
-    if not there.exists():
-        raise Absent(f"{quote(match['name'])} on the Hub has no {quote(str(path))}")
-    return there
+    return Path(str(folder))
 
 
 @contextmanager

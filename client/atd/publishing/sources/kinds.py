@@ -36,7 +36,8 @@ class Kind:
         members: ends of names: a folder that holds such a file is of this kind.
         markers: file names: a folder that has one, or whose folders have, is of this kind.
         scheme: how its addresses begin, where it is not on this machine; the module has
-            ``fetched(address, progress) -> Path`` then, and what is there is of another kind.
+            ``fetched(address, progress) -> Path`` and ``about(address) -> Path`` then, and what is
+            there is of another kind.
         library: what the reader imports that may be missing, and ``extra``: what brings it.
     """
 
@@ -138,6 +139,19 @@ def fetched(address: str, progress: Progress) -> Path:
             found: Path = door(one.module, one.library, one.extra).fetched(address, progress)
             return found
     return Path(address)
+
+
+def about(address: str) -> Path | None:
+    """A folder with what says what the data at ``address`` are; None: it is on this machine.
+
+    Raises:
+        AtdError: as the kind's own module says.
+    """
+    for one in KINDS:
+        if one.scheme and address.startswith(one.scheme):
+            found: Path = door(one.module, one.library, one.extra).about(address)
+            return found
+    return None
 
 
 def door(module: str, library: str = "", extra: str = "") -> ModuleType:
