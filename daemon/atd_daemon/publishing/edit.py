@@ -199,8 +199,6 @@ class Editing:
             try:
                 await self.sender.send(((write,),), Guard(uri, head.cid))
             except Conflict as error:
-                if self.asked.base is not None:
-                    raise
                 trouble = error
                 self.listener.step(name="changed meanwhile", detail="reading the card again")
                 continue
