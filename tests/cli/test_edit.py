@@ -211,7 +211,8 @@ def test_a_deprecated_data_set_says_so_everywhere(town: Town, published: str) ->
     code = f"import warnings, atd; warnings.simplefilter('error'); atd.load({ref!r})"
     loaded = bob.run_python("-c", code)
     assert "UserWarning: @alice.test/ponds is deprecated: They dried\\x1b[2J up." in loaded.err
-    assert "unchanged" not in town.alice.run("deprecate", published, "--undo", "--yes").done().out
+    undone = town.alice.run("deprecate", published, "--undo", "--yes").done().out
+    assert f"to go back: atd deprecate ponds --reason '{said}'" in undone
     assert "deprecated" not in bob.run("show", ref).done().out
     both = town.alice.run("deprecate", published, "--undo", "--reason", "x", "--yes")
     both.refused(InvalidSyntax, "either deprecated or not")
@@ -222,7 +223,8 @@ def test_a_release_is_named_found_by_its_name_and_pinned(
 ) -> None:
     bob, ref = town.bob, f"@alice.test/{published}"
     assert "has no tags" in town.alice.run("tag", published).done().err
-    town.alice.run("tag", published, "1.0.0", "stable", "--yes").done()
+    made = town.alice.run("tag", published, "1.0.0", "stable", "--yes").done()
+    assert "to go back: atd tag ponds --delete stable" in made.out
     listed = town.alice.run("tag", published).done().out
     assert listed.split() == ["stable", "1.0.0", f"{ref}@stable"]
     shown = bob.run("show", f"{ref}@stable", "--json").done().json
@@ -235,7 +237,8 @@ def test_a_release_is_named_found_by_its_name_and_pinned(
     bob.run("lock", f"{ref}@stable", "-o", str(lockfile)).done()
     bob.run("prove", f"{ref}@stable", "-o", str(bundle)).done()
     assert bob.run("prove", "--check", str(bundle)).done().code == 0
-    town.alice.run("tag", published, "1.1.0", "stable", "--yes").done()
+    moved = town.alice.run("tag", published, "1.1.0", "stable", "--yes").done()
+    assert "to go back: atd tag ponds 1.0.0 stable" in moved.out
     assert "atd.lock" not in bob.run("show", f"{ref}@stable").done().err
     pulled = bob.run("pull", f"{ref}@stable", "--lock", str(lockfile)).done()
     assert "ponds 1.0.0" in pulled.out

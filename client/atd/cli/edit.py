@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -125,6 +126,7 @@ def edit(
     with cardfiles.keeping(draft):
         _carry_out(
             lambda **how: editing.edit(short, account=owner, **{**given, **how}),
+            lambda done: f"edit {done.name} --file {cardfiles.keep_former(done)}",
             yes=yes,
             dry_run=dry_run,
             json=json,
@@ -151,6 +153,7 @@ def deprecate(
     """
     _carry_out(
         lambda **how: editing.deprecate(name, reason, use=use, undo=undo, account=account, **how),
+        _deprecate_back,
         yes=yes,
         dry_run=dry_run,
         json=json,
@@ -191,6 +194,7 @@ def tag(
         return
     _carry_out(
         lambda **how: editing.tag(name, version, called, account=account, **how),
+        lambda done: _tag_back(done, called),
         yes=yes,
         dry_run=dry_run,
         json=json,
@@ -209,7 +213,14 @@ def _list(card: Edited, json: bool) -> None:
         output.say(output.clean(f"{alias}  {version}  {card.ref}@{alias}"))
 
 
-def _carry_out(ask: Callable[..., Edited], *, yes: bool, dry_run: bool, json: bool) -> None:
+def _carry_out(
+    ask: Callable[..., Edited],
+    back: Callable[[Edited], str],
+    *,
+    yes: bool,
+    dry_run: bool,
+    json: bool,
+) -> None:
     """Show what changes, ask whether to write it, write it, and say how to go back."""
     with progress_line("writing", quiet=json) as show:
         if yes and not dry_run:
@@ -224,7 +235,7 @@ def _carry_out(ask: Callable[..., Edited], *, yes: bool, dry_run: bool, json: bo
                 ):
                     raise NeedsConsent(f"{done.ref} was not changed: you did not agree")
                 done = ask(base=done.cid, on_progress=show)
-    former = cardfiles.keep_former(done) if done.written else None
+    undo = back(done) if done.written else None
     if json:
         output.emit(done.raw)
         return
@@ -236,8 +247,21 @@ def _carry_out(ask: Callable[..., Edited], *, yes: bool, dry_run: bool, json: bo
     if done.written:
         output.say(output.clean(f"changed: {done.ref}, read back with proof"))
         output.fields([("uri", done.uri), ("cid", done.cid)], indent="  ")
-    if former is not None:
-        output.say(output.clean(f"  to go back: atd edit {done.name} --file {former}"))
+    if undo is not None:
+        output.say(output.clean(f"  to go back: atd {undo}"))
+
+
+def _deprecate_back(done: Edited) -> str:
+    before = done.before.get("deprecated")
+    how = "--undo" if before is None else f"--reason {shlex.quote(output.clean(before))}"
+    return f"deprecate {done.name} {how}"
+
+
+def _tag_back(done: Edited, called: str) -> str:
+    before = {one["name"]: one["release"]["uri"] for one in done.before.get("aliases", ())}
+    if called in before:
+        return f"tag {done.name} {before[called].rpartition(':')[2]} {called}"
+    return f"tag {done.name} --delete {called}"
 
 
 def _print_changes(done: Edited, to: Callable[[str], None]) -> None:
