@@ -26,7 +26,7 @@ from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
 from atd.names import check_name
 from atd.publishing.appending import Addition
 from atd.publishing.cards import Settled, Words
-from atd.publishing.changing import compare, expected
+from atd.publishing.changing import agree, compare, expected, tell
 from atd.publishing.packing import pack
 from atd.publishing.planning import Plan, estimate, step_between
 from atd.publishing.previewing import chosen, showing, write_preview
@@ -242,8 +242,8 @@ def publish(
             return _repeated(daemon, begun, name)
         found = None if previous is None else compare(begun, made, previous, append=append)
         if found is not None:
-            _tell(found.changes, on_progress)
-            _agree_to(found.changes, name, yes, confirm, planned)
+            tell(found.changes, on_progress)
+            agree(found.changes, name, yes, confirm, planned)
         left_out = (*left_out, *write_preview(made, staging, choice, progress, **crew))
     commit = {
         "id": begun["id"],
@@ -415,25 +415,6 @@ def _repeated(daemon: Connection, begun: Mapping[str, Any], name: str) -> Publis
         "warnings": [f"{last['version']} added these samples already: they were not added again"],
     }
     return PublishedRelease.from_json(said)
-
-
-def _tell(changes: Changes, on_progress: OnProgress | None) -> None:
-    """Say what changes, before it does."""
-    if on_progress is not None:
-        on_progress({"step": {"name": "changes", "detail": changes.summary}})
-
-
-def _agree_to(
-    changes: Changes, name: str, yes: bool, confirm: Confirm | None, made: Callable[[], Plan]
-) -> None:
-    """Go on only if somebody agreed to what takes much away."""
-    if not changes.consequences:
-        return
-    if not (confirm(replace(made(), changes=changes)) if confirm is not None else yes):
-        raise NeedsConsent(
-            f"{name} stays at {changes.before}: in what would follow, "
-            f"{'; '.join(changes.consequences)}"
-        )
 
 
 def _plan(

@@ -140,7 +140,8 @@ class Publishing:
         identity = await self.tools.resolver.identity(entry.did)
         request = Commit(consent=True)
         folder = self._staging / id
-        run = Run(self.tools, self._prover, identity, entry, request, folder, Nobody())
+        wait = MAX_SILENT_WAIT_S
+        run = Run(self.tools, self._prover, identity, entry, request, folder, Nobody(), wait)
         return await run.compare()
 
     async def _opened(self, did: Did, name: str, request: dict[str, Any], holder: Holder) -> Entry:

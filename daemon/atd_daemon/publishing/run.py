@@ -48,7 +48,7 @@ from atd_daemon.publishing.decide import Decision
 from atd_daemon.publishing.destinations.base import Destination
 from atd_daemon.publishing.destinations.kinds import Makers, Spec
 from atd_daemon.publishing.journal import Entry, Journal, Plan
-from atd_daemon.publishing.patience import Clock, Listener, Patience
+from atd_daemon.publishing.patience import MAX_WAIT_S, Clock, Listener, Patience
 from atd_daemon.publishing.placing import Placing
 from atd_daemon.publishing.sending import Checkpoint, Guard, Sender
 from atd_daemon.publishing.words import counted
@@ -89,6 +89,7 @@ class Run:
         request: Commit,
         folder: Path,
         listener: Listener,
+        max_wait_s: float = MAX_WAIT_S,
     ) -> None:
         self._tools = tools
         self._prover = prover
@@ -97,7 +98,7 @@ class Run:
         self._request = request
         self._folder = folder
         self._listener = listener
-        self._patience = Patience(tools.clock, listener)
+        self._patience = Patience(tools.clock, listener, max_wait_s)
         self._sender = Sender(tools.accounts, prover, identity, self._patience, tools.checkpoint)
         self._beside = Beside(
             tools.accounts,
