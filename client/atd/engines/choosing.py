@@ -13,6 +13,7 @@ from typing import Final
 
 from atd.engines import local
 from atd.engines.engine import Engine
+from atd.engines.here import NAME
 from atd.errors import EngineFault
 
 GROUP: Final = "atd.engines"
@@ -36,7 +37,7 @@ def open_engine(asked: str | None, workers: int | None) -> AbstractContextManage
             f"expected from 1 to {MAX_WORKERS} workers, got {workers}",
             next_step="leave --workers out to use every processor",
         )
-    name, equals, address = (asked or local.NAME).partition("=")
+    name, equals, address = (asked or NAME).partition("=")
     make = _opener(name)
     return closing(make(address if equals else None, workers))
 
@@ -53,12 +54,12 @@ def check_engine(asked: str | None) -> str | None:
 
 
 def _opener(name: str) -> OpenEngine:
-    if name == local.NAME:
+    if name == NAME:
         return local.open_engine
     found = _others()
     if name not in found:
         raise EngineFault(
-            f"there is no engine {name!a}; there are: {', '.join([local.NAME, *sorted(found)])}",
+            f"there is no engine {name!a}; there are: {', '.join([NAME, *sorted(found)])}",
             next_step="pip install 'atd-catalog[dask]' or 'atd-catalog[ray]' brings more",
         )
     try:

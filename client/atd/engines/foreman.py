@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from atd.engines.engine import Engine, Function, Outcome, Unsendable, done_here
+from atd.engines.here import Here
 from atd.errors import (
     AtdError,
     Busy,
@@ -117,6 +118,11 @@ class Foreman:
             self._engine.submit(ticket, function, task)
         except Unsendable as error:
             self._here.append(Outcome(ticket, error=error))
+
+    @property
+    def here(self) -> bool:
+        """Whether tasks are done by this process, so that it can look on."""
+        return isinstance(self._engine, Here)
 
     def note(self, name: str, detail: str) -> None:
         """Tell the user, if anybody listens."""

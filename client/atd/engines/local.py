@@ -26,10 +26,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final
 
-from atd.engines.engine import Engine, Function, Outcome, Unsendable, done_here
+from atd.engines.engine import Engine, Function, Outcome, Unsendable
+from atd.engines.here import NAME, Here
 from atd.errors import EngineFault
-
-NAME: Final = "local"
 
 _PATIENCE_S: Final = 5.0
 """How long a worker may take to end after it was told to, before it is killed."""
@@ -56,28 +55,6 @@ def open_engine(address: str | None, workers: int | None) -> Engine:
         )
     count = processors() if workers is None else workers
     return Processes(count) if count > 1 and sys.executable else Here()
-
-
-class Here:
-    """This process alone, one task after the other."""
-
-    name = NAME
-    slots = 1
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[int, Function, Any]] = deque()
-
-    def submit(self, ticket: int, function: Function, task: Any) -> None:
-        """Take a task."""
-        self._waiting.append((ticket, function, task))
-
-    def wait(self) -> Outcome:
-        """Do the next task."""
-        return done_here(*self._waiting.popleft())
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-        self._waiting.clear()
 
 
 @dataclass(eq=False)

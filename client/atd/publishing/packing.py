@@ -273,30 +273,31 @@ class _Told:
         return ((key, partial(self._loaded, load)) for key, load in items)
 
     def _loaded(self, load: Callable[[], Any]) -> Any:
-        self._count()
+        self.packed(1)
         return load()
-
-    def packed(self, samples: int) -> None:
-        """Count samples that were packed elsewhere."""
-        self._done += samples
-        if self._progress is not None:
-            self._progress("packing samples", self._done, self._total)
 
     def streaming(self, samples: Iterable[Pair]) -> Iterator[Pair]:
         """``samples``, counted."""
         for pair in samples:
-            self._count()
+            self.packed(1)
             yield pair
+
+    def packed(self, samples: int) -> None:
+        """Count samples that are packed."""
+        before = -(-self._done // _EVERY)
+        if before < -(-(self._done + samples) // _EVERY):
+            self._tell()
+        self._done += samples
 
     def end(self) -> None:
         """Tell the last count."""
-        if self._progress is not None:
-            self._progress("packing samples", self._done, self._total)
+        self._tell()
 
-    def _count(self) -> None:
-        if self._progress is not None and self._done % _EVERY == 0:
-            self._progress("packing samples", self._done, self._total)
-        self._done += 1
+    def _tell(self) -> None:
+        if self._progress is not None:
+            # What is tried again is counted again.
+            done = self._done if self._total is None else min(self._done, self._total)
+            self._progress("packing samples", done, self._total)
 
 
 def _copied(packed: Packed, folder: Path, name: str | None) -> Manifest:

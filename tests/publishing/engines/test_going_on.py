@@ -26,6 +26,7 @@ from engines.troubled import CUTS, SCHEMA, Load, Serial, Told, files, right, sou
 from publish import pictures
 
 DRIVER = """
+# A script as users write them, without any: if __name__ == "__main__"
 import sys
 from pathlib import Path
 from atd.publishing.packing import pack
@@ -38,7 +39,9 @@ pack(troubled.source(troubled.KillDriver(marks)), out, troubled.CUTS, workers=wo
 def killed_in_the_middle(out: Path, marks: Path, workers: int) -> None:
     """Pack in a process that gets a SIGKILL when one of the last parts is packed."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", DRIVER, str(marks), str(out), str(workers)]
+    script = marks / "script.py"
+    script.write_text(DRIVER)
+    command = [sys.executable, str(script), str(marks), str(out), str(workers)]
     killed = subprocess.run(command, env=env, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     assert not (out / "atd.json").exists()
@@ -72,8 +75,8 @@ def test_a_shard_that_was_damaged_meanwhile_is_packed_anew(
     assert told == [], "nothing was taken for done"
 
 
-def photographs(folder: Path) -> Path:
-    for number in range(300):
+def photographs(folder: Path, count: int = 300) -> Path:
+    for number in range(count):
         pictures.put(folder / "rose" / f"{number:03d}.png", seed=number)
     return folder
 
@@ -126,15 +129,17 @@ def test_the_same_task_may_run_twice_at_once(tmp_path: Path, serial: Serial) -> 
 
 
 def test_loaders_of_every_source_with_random_access_can_be_sent(tmp_path: Path) -> None:
-    """And are known again, so that what is packed is not packed twice."""
-    folder = photographs(tmp_path / "in")
-    np.save(tmp_path / "x.npy", np.arange(90_000, dtype=np.int64).reshape(3_000, 30))
+    """And if they are of files they are known again, so that what is packed is not packed twice."""
+    folder = photographs(tmp_path / "in", 100)
+    np.save(tmp_path / "x.npy", np.arange(9_000, dtype=np.int64).reshape(300, 30))
+    np.savez(tmp_path / "x.npz", x=np.arange(9_000.0).reshape(300, 30), t=["a"] * 300)
     for what, options in (
         (folder, {}),
         (folder, {"strip_metadata": True}),
         (folder, {"schema": Schema((Field("image", Array("uint8", (16, 16, 3))),))}),
         (tmp_path / "x.npy", {}),
-        ({"x": np.arange(90_000.0).reshape(3_000, 30), "t": np.array(["a"] * 3_000)}, {}),
+        (tmp_path / "x.npz", {}),
+        ({"x": np.arange(9_000.0).reshape(300, 30), "t": np.array(["a"] * 300)}, {}),
     ):
         told = Told()
         here = pack(open_source(what, **options), tmp_path / "here", SMALL)
@@ -143,5 +148,5 @@ def test_loaders_of_every_source_with_random_access_can_be_sent(tmp_path: Path) 
         assert sent == here
         assert told == []
         pack(open_source(what, **options), out, SMALL, workers=1, note=told, resumable=True)
-        assert [name for name, _ in told] == ["packed already"]
+        assert [name for name, _ in told] == ["packed already"] * (not isinstance(what, dict))
         shutil.rmtree(out)

@@ -59,13 +59,14 @@ def open_given(given: Given) -> Source:
             next_step="publish one sort of them",
         )
     read = _Arrays(tables, skip=None if loose else given.skip_bad)
+    reads = tuple(path.absolute() for path in found)
     origin, what = str(given.path), f"{found[0].suffix.lower()} file{'s'[: len(found) > 1]}"
     if loose:
         groups = {split: _loose(paths, read) for split, paths in tables.items()}
         if len(groups) == 1:
             ((split, arrays),) = groups.items()
-            return from_arrays(arrays, split, what, origin)
-        return from_groups(groups, what, origin)
+            return from_arrays(arrays, split, what, origin, reads)
+        return from_groups(groups, what, origin, reads)
     for paths in tables.values():
         if len(paths) > 1:
             raise BadSource(
@@ -73,9 +74,9 @@ def open_given(given: Given) -> Source:
                 next_step="publish one of them, or call them as their splits: train, test",
             )
     if len(tables) == 1:
-        return from_arrays(read.of[found[0]], next(iter(tables)), what, origin)
+        return from_arrays(read.of[found[0]], next(iter(tables)), what, origin, reads)
     by_split = {split: read.of[path] for split, (path,) in tables.items() if path in read.of}
-    return replace(from_groups(by_split, what, origin), skipped=read.skipped)
+    return replace(from_groups(by_split, what, origin, reads), skipped=read.skipped)
 
 
 class _Arrays:
@@ -127,26 +128,31 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def from_arrays(arrays: Arrays, default: str, what: str, origin: str) -> Source:
+def from_arrays(
+    arrays: Arrays, default: str, what: str, origin: str, reads: tuple[Path, ...] | None = None
+) -> Source:
     """Samples from arrays of equal first dimension, by field name.
 
     Args:
         default: the split where no array's name says one.
         what: the kind of source, in words; ``origin``: where it is.
+        reads: the files that the arrays were read from, if they were.
     """
     if not arrays:
         raise BadSource(f"{shown(origin)} holds no arrays")
-    return from_groups(_groups(arrays, default), what, origin)
+    return from_groups(_groups(arrays, default), what, origin, reads)
 
 
-def from_groups(groups: Mapping[str, Arrays], what: str, origin: str) -> Source:
-    """Samples from arrays by split, and there by field name."""
+def from_groups(
+    groups: Mapping[str, Arrays], what: str, origin: str, reads: tuple[Path, ...] | None = None
+) -> Source:
+    """Samples from arrays by split, and there by field name; ``reads`` as for `from_arrays`."""
     splits: dict[str, SplitSource] = {}
     schemas: list[Schema] = []
     for split in files.in_order(iter(groups)):
         count = _length(groups[split], origin)
         schemas.append(_schema(groups[split], origin))
-        splits[split] = SplitSource(items=_items(groups[split], count), count=count)
+        splits[split] = SplitSource(items=_items(groups[split], count, reads), count=count)
     one_shape(
         [(split, _words(groups[split])) for split in splits],
         f"arrays in the splits of {shown(origin)}",
@@ -229,10 +235,12 @@ def kind_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Kind:
     return Array(dtype.newbyteorder("=").name, shape)  # type: ignore[arg-type]
 
 
-def _items(arrays: Arrays, count: int) -> Callable[[Schema], Iterator[Item]]:
+def _items(
+    arrays: Arrays, count: int, reads: tuple[Path, ...] | None
+) -> Callable[[Schema], Iterator[Item]]:
     def items(schema: Schema) -> Iterator[Item]:
         wanted = {field.name: arrays[field.name] for field in schema if field.name in arrays}
-        return ((row_key(row), Row(wanted, row, _cell)) for row in range(count))
+        return ((row_key(row), Row(wanted, row, _cell, reads)) for row in range(count))
 
     return items
 

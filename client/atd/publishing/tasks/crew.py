@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from atd.engines import local
 from atd.engines.choosing import check_engine, open_engine
 from atd.engines.foreman import Foreman, Note
+from atd.engines.here import Here
 
 PAYS_S: Final = 5.0
 """Seconds of processor time from which processes of this machine pay for starting them.
@@ -68,7 +68,7 @@ class Crew:
             EngineFault: the engine cannot be started.
         """
         if not self.chosen and seconds < PAYS_S:
-            return Foreman(local.Here(), self._note)
+            return Foreman(Here(), self._note)
         if self._engine is None:
             opened = self._stack.enter_context(open_engine(self._asked, self._workers))
             self._engine = Foreman(opened, self._note)

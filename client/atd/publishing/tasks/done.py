@@ -20,7 +20,6 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -28,7 +27,7 @@ from atd.disk import storing, sync_folder
 from atd.errors import AtdError, Busy
 from atd.manifest import ManifestShard, hash_shard
 from atd.protocol.cbor import Cid
-from atd.publishing.sources.loading import files_read
+from atd.publishing.sources.loading import files_read, says
 from atd.publishing.sources.source import Item
 from atd.shards.parts import Filled
 from atd.shards.writer import ShardInfo
@@ -74,20 +73,28 @@ def fingerprint(said: Any, items: Iterable[Item]) -> str | None:
     does that writes to it changes one of them.
     """
     state = hashlib.sha256(json.dumps([_FORMAT, said], sort_keys=True).encode())
+    looks: dict[Path, str] = {}
     for key, load in items:
         paths = files_read(load)
         if paths is None:
             return None
         try:
-            found = [os.stat(path) for path in paths]
-            pickled = ForkingPickler.dumps((key, load))
+            for path in paths:
+                if path not in looks:
+                    looks[path] = _look(path)
+            said = says(load)
         except Exception:  # it cannot be looked at: whoever packs it will say why
             return None
-        times = [(f.st_dev, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for f in found]
-        state.update(len(pickled).to_bytes(8, "big"))
-        state.update(pickled)
-        state.update(repr(times).encode())
+        line = json.dumps([key, len(said), [looks[path] for path in paths]])
+        state.update(line.encode())
+        state.update(said)
     return state.hexdigest()
+
+
+def _look(path: Path) -> str:
+    found = os.stat(path)
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return f"{os.fsdecode(path)!a} {found.st_dev} {found.st_ino} {found.st_size} {times}"
 
 
 def recall(folder: Path, known: str) -> Made | None:

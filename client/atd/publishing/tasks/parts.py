@@ -14,9 +14,10 @@ import itertools
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from atd.engines.foreman import Foreman
 from atd.manifest import ManifestShard
@@ -98,6 +99,19 @@ def pack_part(task: PartTask) -> Made:
     return made
 
 
+def _pack_watched(told: Callable[[int], None], task: PartTask) -> Made:
+    """`pack_part` in the driver's process: each sample is told of as it is loaded."""
+
+    def watched(load: Callable[[], Any]) -> Callable[[], Any]:
+        def loaded() -> Any:
+            told(1)
+            return load()
+
+        return loaded
+
+    return pack_part(replace(task, items=tuple((key, watched(load)) for key, load in task.items)))
+
+
 class Guess(NamedTuple):
     """What packing some samples takes: bytes of their members, and seconds of one processor for
     loading and encoding them."""
@@ -165,13 +179,16 @@ class Parts:
         """Pack all samples by tasks.
 
         Args:
-            told: told how many samples were packed, as each task ends.
+            told: told how many samples were packed: as each task ends, or one by one where this
+                process packs them.
         """
         made: dict[Part, Made] = {}
         superseded: set[str] = set()
-        for _, task, result in foreman.carry_out(pack_part, self.tasks(depth)):
+        pack = partial(_pack_watched, told) if foreman.here else pack_part
+        for _, task, result in foreman.carry_out(pack, self.tasks(depth)):
             made[task.part] = result
-            told(result.filled.samples)
+            if result.again or not foreman.here:
+                told(result.filled.samples)
         filled = {part.number: one.filled for part, one in made.items()}
         above = joined(filled, depth, self._where.cuts)
         for _, task, result in foreman.carry_out(pack_part, map(self._task, above)):
