@@ -65,6 +65,7 @@ def test_the_samples_are_those_of_load_in_their_order(packed: Path) -> None:
 def test_there_is_one_read_task_for_each_shard(packed: Path) -> None:
     shards = atd.load(str(packed), split="train").flow.source.shards
     found = atd.ray.read(str(packed), split="train").materialize()
+    assert not ray.data.DataContext.get_current().execution_options.preserve_order
     assert len(shards) > 3
     assert found.num_blocks() == len(shards)
     assert found.count() == 300

@@ -35,7 +35,10 @@ def dataset(flow: Flow, **options: Any) -> RayDataset:
     """
     source = Shards(flow)
     blocks = {"override_num_blocks": len(source.spans), **options}
-    return ray.data.read_datasource(source, **blocks)
+    found: RayDataset = ray.data.read_datasource(source, **blocks)
+    # Its own copy of the settings: Ray would otherwise give blocks as they come.
+    found.context.execution_options.preserve_order = True
+    return found
 
 
 class Shards(Datasource):  # type: ignore[misc]  # Ray comes without types where it is not installed
