@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final
 
 from atd.errors import LocalError
@@ -40,6 +41,7 @@ class Images:
     shapes: set[tuple[str, tuple[int, int]]] = field(default_factory=set)
     noted: int = 0
     placed: int = 0
+    one_at_a_time: Lock = field(default_factory=Lock, repr=False)
     name: str = "image"
     plural: str = "images"
     suffixes: tuple[str, ...] = SUFFIXES
@@ -50,11 +52,12 @@ class Images:
         notes = metadata.look(data)
         kept = _stripped(data) if self.strip else data
         picture = media.Image(kept).pillow()
-        self.shapes.add((picture.mode, picture.size))
         media_type = media.sniff(kept)
-        self.types |= {media_type} if media_type else set()
-        self.noted += notes.words
-        self.placed += notes.place
+        with self.one_at_a_time:
+            self.shapes.add((picture.mode, picture.size))
+            self.types |= {media_type} if media_type else set()
+            self.noted += notes.words
+            self.placed += notes.place
 
     def kind(self) -> Image:
         """The kind that every picture has: with mode and size only where all agree."""

@@ -13,12 +13,14 @@ has no class, and one that the table does not list has no columns: that is an er
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from atd.cards.files import is_card_file
 from atd.errors import BadSource, LocalError, ShardError
@@ -30,6 +32,9 @@ from atd.publishing.sources.keys import path_key
 from atd.publishing.sources.source import Item, Source, SplitSource, shown
 from atd.schema.fields import Array, Field, Kind, Label, Schema, String
 from atd.schema.limits import MAX_CLASSES
+
+_MOST_THREADS: Final = 8
+"""Files that are looked into at a time, and so are in memory, at most."""
 
 Row = Mapping[str, Any]
 
@@ -50,7 +55,7 @@ class Medium(Protocol):
     # and what was learned about all files stays behind.
 
     def look(self, data: bytes) -> None:
-        """Look into one file. Raises LocalError or ShardError if it cannot be published."""
+        """Look into one file; several threads do. LocalError or ShardError if it is bad."""
 
     def kind(self) -> Kind:
         """The kind that every file has that was looked into without an error."""
@@ -187,15 +192,32 @@ def _surveyed(given: Given, medium: Medium, found: list[_File]) -> tuple[list[_F
     """The files that can be published, and what is wrong with the others."""
     kept: list[_File] = []
     bad = Bad()
-    for done, one in enumerate(found):
+    for done, (one, wrong) in enumerate(zip(found, _looks(given.path, medium, found), strict=True)):
         given.progress(f"checking {medium.plural}", done, len(found))
-        try:
-            medium.look(files.read(given.path / one.path))
+        if wrong is None:
             kept.append(one)
-        except (ShardError, LocalError) as error:
-            bad.add(f"{shown(one.path)} ({error.message})")
+        else:
+            bad.add(f"{shown(one.path)} ({wrong})")
     given.progress(f"checking {medium.plural}", len(found), len(found))
     return kept, bad
+
+
+def _looks(folder: Path, medium: Medium, found: list[_File]) -> Iterator[str | None]:
+    """What is wrong with each file, in order. Decoding happens outside of the interpreter, so
+    threads help."""
+
+    def look(one: _File) -> str | None:
+        try:
+            medium.look(files.read(folder / one.path))
+        except (ShardError, LocalError) as error:
+            return error.message
+        return None
+
+    threads = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "atd-look")
+    try:
+        yield from threads.map(look, found)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _schema(medium: Medium, labels: list[str], notes: Notes | None) -> Schema:

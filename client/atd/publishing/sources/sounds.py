@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final
 
 from atd.errors import LocalError
@@ -37,6 +38,7 @@ class Sounds:
 
     types: set[str] = field(default_factory=set)
     unheard: int = 0
+    one_at_a_time: Lock = field(default_factory=Lock, repr=False)
     name: str = "audio"
     plural: str = "sounds"
     suffixes: tuple[str, ...] = SUFFIXES
@@ -47,11 +49,14 @@ class Sounds:
         media_type = media.sniff(data)
         if media_type is None or not media_type.startswith("audio/"):
             raise LocalError(f"not a sound: it begins with {quote(data[:12])}")
+        unheard = 0
         try:
             media.Audio(data).decode()
         except LocalError:  # only that the library is not there; a damaged sound is a ShardError
-            self.unheard += 1
-        self.types.add(media_type)
+            unheard = 1
+        with self.one_at_a_time:
+            self.unheard += unheard
+            self.types.add(media_type)
 
     def kind(self) -> Audio:
         """The kind that every sound has."""

@@ -2,18 +2,20 @@
 
 Each data set has a folder of its own below the given one, so that it can be loaded from there too:
 ``atd.json`` is written beside the shards. Files appear by rename, whole or not at all; one that is
-there already is read and compared, never trusted by its name.
+there already is read and compared, never trusted by its name. What was hashed once, while it was
+written or compared, is not hashed again as long as nobody touched it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
+import os
 from pathlib import Path
 
 from atd.disk import storing, sync_folder
 from atd.errors import DigestMismatch
+from atd.files import FileIdentity, hash_file, look
 from atd.manifest import Manifest, ManifestShard, hash_shard
 from atd.records import BlobRef, ShardEntry, ShardPart
 from atd_daemon.network.fetch import Fetcher
@@ -34,6 +36,8 @@ class Folder:
         self.place_key = str(self.folder)
         self._fetcher = fetcher
         self._manifest = manifest
+        self._right: dict[str, FileIdentity] = {}
+        """What the files looked like that were found to be right."""
 
     @property
     def warning(self) -> str | None:
@@ -56,7 +60,7 @@ class Folder:
 
     async def check(self, shard: ManifestShard) -> None:
         """See `Destination.check`; without a base there is nobody to ask."""
-        await asyncio.to_thread(hash_shard, self.folder / shard.name, shard.digest, shard.size)
+        await asyncio.to_thread(self._known_right, shard)
         if self.base is not None:
             await probe(self._fetcher, self.base + shard.name, shard.size)
 
@@ -71,18 +75,44 @@ class Folder:
             self.folder.mkdir(parents=True, exist_ok=True)
         if target.exists():
             try:
-                hash_shard(target, shard.digest, shard.size)
+                self._known_right(shard)
                 return False
             except DigestMismatch:
                 pass  # cut short or altered: replaced below, by rename
         draft = target.with_name(f".{target.name}.tmp")
         try:
             with storing(target):
-                shutil.copyfile(staged.path, draft)
-                hash_shard(draft, shard.digest, shard.size)
+                _copy_hashed(staged.path, draft, shard)
                 draft.replace(target)
                 sync_folder(self.folder)
+                self._right[shard.name] = FileIdentity.of(look(target))
         finally:
             with contextlib.suppress(FileNotFoundError):
                 draft.unlink()
         return True
+
+    def _known_right(self, shard: ManifestShard) -> None:
+        """Hash the file, unless it looks as it did when it was found to be right."""
+        path = self.folder / shard.name
+        with storing(path):
+            before = FileIdentity.of(look(path))
+        if self._right.get(shard.name) != before:
+            hash_shard(path, shard.digest, shard.size)
+            self._right[shard.name] = before
+
+
+def _copy_hashed(source: Path, target: Path, shard: ManifestShard) -> None:
+    """Copy the file and wait until the disk has it; what is written is hashed on the way."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with target.open("wb") as out:
+            digest, size = hash_file(descriptor, size=shard.size + 1, each=out.write)
+            out.flush()
+            os.fsync(out.fileno())
+    finally:
+        os.close(descriptor)
+    if (digest, size) != (shard.digest, shard.size):
+        raise DigestMismatch(
+            f"{source}: expected {shard.size} bytes with the digest {shard.digest}, found {size} "
+            f"with {digest}"
+        )
