@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -114,7 +114,7 @@ def _taker(field: fields.Field) -> _Take:
         case fields.Int():
             return _whole(*kind.limits)
         case fields.Label():
-            return _whole(0, len(kind.names) - 1)
+            return _labelled(kind.names)
         case fields.Float():
             return _converted(float, fitter(kind))
         case fields.Bool():
@@ -156,6 +156,17 @@ def _whole(low: int, high: int) -> _Take:
         if type(value) is int and low <= value <= high:
             return value
         raise _Other
+
+    return take
+
+
+def _labelled(names: Sequence[str]) -> _Take:
+    """A class by its name, as folders of images have it, or by its number."""
+    numbers = {name: number for number, name in enumerate(names)}
+    by_number = _whole(0, len(names) - 1)
+
+    def take(value: Any) -> Any:
+        return numbers[value] if type(value) is str and value in numbers else by_number(value)
 
     return take
 

@@ -337,9 +337,10 @@ def _png(kind: fields.Image, value: object) -> bytes:
 
 def _check_picture(kind: fields.Image, image: media.Image) -> None:
     try:
-        size, mode = image.size, image.mode
+        width, height, mode = image.header()
     except ShardError as error:
         raise Unfit(wanted(kind), str(error)) from None
+    size = (width, height)
     if kind.mode not in (None, mode) or kind.size not in (None, size):
         expected = f"an image of mode {kind.mode or 'any'} and size {kind.size or 'any'}"
         raise Unfit(expected, f"mode {mode} and size {size}")

@@ -143,16 +143,20 @@ class Image(Media):
     __atd_kind__: ClassVar = fields.Image()
     """What a class of samples publishes where it is annotated with this one."""
 
+    def header(self) -> tuple[int, int, str]:
+        """Width, height in pixels and mode, of one look at the header. `ShardError` if none."""
+        width, height, mode = self._ask("header")
+        return width, height, mode
+
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels, from the header alone. `ShardError` if there is none."""
-        width, height, _ = self._ask("header")
-        return width, height
+        return self.header()[:2]
 
     @property
     def mode(self) -> str:
         """Pillow's name of the pixel format: ``RGB``, ``L``, ``RGBA`` …"""
-        return str(self._ask("header")[2])
+        return self.header()[2]
 
     def decode(self) -> NDArray[Any]:
         """The pixels as RGB: an array ``uint8`` (height, width, 3), transparency dropped.
