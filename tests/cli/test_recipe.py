@@ -122,6 +122,20 @@ transforms = ["gunzip"]
     reader.run("prepare", "@alice.test/org.example.sealed", "--yes").done()
 
 
+def test_what_a_recipe_prepares_is_packed_and_read_as_samples(
+    reader: Person, server: FileServer, tmp_path: Path
+) -> None:
+    joined = {"train": {"image": "images", "label": "labels"}}
+    text = letters(server, "org.example.joined", samples=joined)
+    write(reader.home / "recipes" / "joined.json", text)
+    made = tmp_path / "shards"
+    reader.run("pack", "recipe:org.example.joined", "-o", str(made)).done()
+    read = "import atd, sys; s = list(atd.load(sys.argv[1])); print(len(s), s[0].image.shape)"
+    assert reader.run_python("-c", read, str(made)).done().out == "50 (4, 4)\n"
+    nothing = reader.run("pack", "recipe:org.example.none", "-o", str(tmp_path / "none"))
+    nothing.refused(RecipeError, "no recipe on this machine", advice="@HANDLE/org.example.none")
+
+
 def test_code_is_never_published(town: Town, tmp_path: Path) -> None:
     code = """
 import atd

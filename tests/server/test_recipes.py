@@ -56,6 +56,36 @@ async def test_a_recipe_is_planned_with_those_of_others_that_it_links_to(tmp_pat
         assert where == bob.identity.pds
 
 
+async def test_a_variant_is_chosen_by_name(tmp_path: Path) -> None:
+    world = World()
+    alice = world.account("alice.test")
+    how = {"$type": "network.atd.recipe#file", "size": 1, "sha256": "0" * 64}
+    resources = [
+        {
+            "name": size,
+            "how": {**how, "urls": [{"url": f"https://data.example.org/{size}"}]},
+            "when": [{"name": "size", "value": size}],
+        }
+        for size in ("large", "small")
+    ]
+    value = {
+        "name": "letters",
+        "resources": resources,
+        "data": [{"name": "rows", "kind": "csv", "of": "{size}"}],
+        "variants": [{"name": "size", "values": ["large", "small"]}],
+        "createdAt": CREATED,
+    }
+    alice.put(records.RECIPE, "letters", value)
+    async with serving(world, tmp_path) as client:
+        for asked, size in (("", "large"), ("[size=small]", "small")):
+            found = await plan(client, f"@alice.test/letters{asked}")
+            assert list(found.recipe.resources) == [size]
+            assert found.recipe.data["rows"].of == size
+            assert str(found.choice) == f"{alice.did}/letters[size={size}]"
+        with pytest.raises(RecipeError, match="size can be large, small"):
+            await plan(client, "@alice.test/letters[size=huge]")
+
+
 async def test_strangers_that_link_to_each_other_are_refused_with_the_circle(
     tmp_path: Path,
 ) -> None:

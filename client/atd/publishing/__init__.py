@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from atd.comparing import Amount, Changes, KeyCounts
-    from atd.publishing.client import PublishedRelease, plan, publish
+    from atd.publishing.client import plan, publish
     from atd.publishing.diffing import SchemaDiff, schema_diff
     from atd.publishing.packing import LEFT_OUT, pack, pack_folder
     from atd.publishing.planning import Plan
+    from atd.publishing.released import PublishedRelease
     from atd.publishing.sources.opening import open_source
     from atd.publishing.sources.source import Source
     from atd.publishing.tasks.verifying import Verified, verify_folder
@@ -52,7 +53,7 @@ _WHERE: Final = {
     "KeyCounts": "atd.comparing",
     "LEFT_OUT": "atd.publishing.packing",
     "Plan": "atd.publishing.planning",
-    "PublishedRelease": "atd.publishing.client",
+    "PublishedRelease": "atd.publishing.released",
     "SchemaDiff": "atd.publishing.diffing",
     "Source": "atd.publishing.sources.source",
     "Verified": "atd.publishing.tasks.verifying",

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from atd.publishing.packing import pack
 from atd.publishing.planning import Plan, estimate, step_between
 from atd.publishing.previewing import chosen, showing, write_preview
 from atd.publishing.previous import Previous
+from atd.publishing.released import PublishedRelease
 from atd.publishing.sources.opening import open_source
 from atd.publishing.sources.source import Progress, Source
 from atd.publishing.telling import noting, telling
@@ -50,66 +51,6 @@ PUBLIC: Final = (
 Confirm = Callable[[Plan], bool]
 """Asked before the first publication of a name, and before a release that takes much away
 (`Plan.changes` is set then, with its consequences); False stops it."""
-
-
-@dataclass(frozen=True)
-class PublishedRelease:
-    """A release that was published and read back with proof.
-
-    Args:
-        uri: of the record ``network.atd.release``; ``cid``: its CID.
-        handle: the publisher's, if proved in both directions.
-        bytes: of all shards.
-        unchanged: the same data was published already; nothing but perhaps the card was written.
-        new_shards: shards that the release before did not have.
-        uploaded_bytes: what was sent for them.
-        warnings: what the publisher should know.
-        changes: what it changed since the release before; None: nothing, or there was none.
-        raw: the daemon's own answer.
-    """
-
-    uri: str
-    cid: str
-    did: str
-    handle: str | None
-    name: str
-    version: str
-    shards: int
-    samples: int
-    bytes: int
-    unchanged: bool
-    new_shards: int
-    uploaded_bytes: int
-    warnings: tuple[str, ...] = ()
-    changes: Changes | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def ref(self) -> str:
-        """What to pass to `atd.load`: by handle where that is proved, else by DID."""
-        owner = f"@{self.handle}" if self.handle else self.did
-        return f"{owner}/{self.name}"
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PublishedRelease:
-        """From ``network.atd.publishing.commit#published``."""
-        return cls(
-            uri=value["uri"],
-            cid=value["cid"],
-            did=value["did"],
-            handle=value.get("handle"),
-            name=value["name"],
-            version=value["version"],
-            shards=value["shards"],
-            samples=value["samples"],
-            bytes=value["bytes"],
-            unchanged=value["unchanged"],
-            new_shards=value.get("newShards", 0),
-            uploaded_bytes=value["uploaded"],
-            warnings=tuple(value.get("warnings", ())),
-            changes=Changes.from_json(value["changes"]) if "changes" in value else None,
-            raw=value,
-        )
 
 
 def publish(

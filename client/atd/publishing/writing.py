@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from atd.errors import BadSource, LocalError
-from atd.publishing.client import PublishedRelease, publish
+from atd.publishing.client import publish
+from atd.publishing.released import PublishedRelease
 from atd.schema.fields import Schema
 
 AHEAD: Final = 64

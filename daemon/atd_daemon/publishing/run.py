@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from atd.comparing import Changes
 from atd.errors import BadSource, Busy, Conflict, NeedsConsent, ProofError, TooLarge
@@ -36,6 +36,7 @@ from atd.records import BlobRef, StrongRef, schema_uri
 from atd.refs import DatasetRef
 from atd_daemon.network.account import Accounts
 from atd_daemon.publishing import current as state
+from atd_daemon.publishing.answering import published_of
 from atd_daemon.publishing.appending import appended, check_reachable, kept_entries
 from atd_daemon.publishing.asked import Commit, Published
 from atd_daemon.publishing.beside import Beside
@@ -274,7 +275,7 @@ class Run:
         self._listener.step(name="unchanged", detail=f"release {current.version} has this data")
         await self._adopt(manifest)
         found = current.resolved
-        return _published(found, self._identity, unchanged=True, new_shards=0, uploaded=0)
+        return published_of(found, self._identity, unchanged=True, new_shards=0, uploaded=0)
 
     def _placing(self, current: Current, manifest: Manifest, destination: Destination) -> Placing:
         tools = self._tools
@@ -425,7 +426,7 @@ class Run:
         destination: Destination,
     ) -> Published:
         _, uploaded = self._tools.journal.uploads_of(self._entry.id)
-        return _published(
+        return published_of(
             resolved,
             self._identity,
             unchanged=bool(plan.about["cardOnly"]),
@@ -438,33 +439,3 @@ class Run:
             card_changed=bool(plan.about["cardOnly"]),
             changes=plan.about.get("changes"),
         )
-
-
-def _published(
-    found: ResolvedDataset,
-    identity: Identity,
-    *,
-    unchanged: bool,
-    new_shards: int,
-    uploaded: int,
-    warnings: tuple[str, ...] = (),
-    card_changed: bool = False,
-    changes: Mapping[str, Any] | None = None,
-) -> Published:
-    release = found.release.record
-    return Published(
-        release=found.release.ref,
-        name=release.name,
-        version=release.version,
-        handle=identity.handle,
-        shards=release.shards,
-        samples=release.samples,
-        size=release.size,
-        unchanged=unchanged,
-        new_shards=new_shards,
-        uploaded=uploaded,
-        card_changed=card_changed,
-        rev=None if found.head is None else str(found.head.rev),
-        warnings=warnings,
-        changes=changes,
-    )

@@ -47,6 +47,23 @@ def take(catalog: Catalog, account: Account, cursor: int) -> None:
     catalog.following.apply(diff, parsed, Position(HOST, cursor), now=NOW)
 
 
+def test_recipes_come_change_and_go_with_commits(catalog: Catalog, alice: Account) -> None:
+    def names(text: str) -> list[str]:
+        return [entry.name for entry in catalog.recipes(text)[0]]
+
+    catalog.following.add(alice.did, "synchronized", now=NOW)
+    how = {"$type": "network.atd.recipe#folder", "key": "k"}
+    value = {"resources": [{"name": "a", "how": how}], "createdAt": "2025-06-01T00:00:00Z"}
+    for number, title in enumerate(("Old words", "New songs")):
+        alice.put("network.atd.recipe", "mine", {**value, "name": "mine", "title": title})
+        take(catalog, alice, number)
+    assert (names("old"), names("songs")) == ([], ["mine"])
+    alice.delete("network.atd.recipe", "mine")
+    change = diff_of(alice)
+    catalog.following.apply(change, [None], Position(HOST, 9), now=NOW)
+    assert names("") == []
+
+
 def test_a_commit_its_head_and_the_cursor_are_one(catalog: Catalog, alice: Account) -> None:
     catalog.following.add(alice.did, "synchronized", now=NOW)
     publish(alice)
