@@ -234,7 +234,8 @@ class Recipe:
         """`samples`; where they are not declared, data that are rows are those of their name."""
         if self.samples:
             return self.samples
-        return {name: {ROWS: name} for name, one in self.data.items() if one.kind in _OF_ROWS}
+        rows = {name: one for name, one in self.data.items() if one.kind in _OF_ROWS}
+        return {name: {ROWS: name} for name in rows if "." not in name}
 
     def dependents(self, name: str) -> tuple[str, ...]:
         """The names of what is made of the resource ``name``."""

@@ -220,10 +220,11 @@ def check_variants(recipe: Recipe) -> None:
 def check_whole(recipe: Recipe) -> None:
     """What holds between the parts of a recipe whose variant is settled."""
     _check_resources(recipe)
+    groups = {one[:at] for one in recipe.data for at, letter in enumerate(one) if letter == "."}
     for dotted, part in recipe.data.items():
         if not _DOTTED.fullmatch(dotted) or RESERVED.intersection(dotted.split(".")):
             raise RecipeError(f"{recipe.name}: {quote(dotted)} cannot be the name of data")
-        if any(other.startswith(dotted + ".") for other in recipe.data):
+        if dotted in groups:
             raise RecipeError(f"{recipe.name}: {dotted} is both data and a group of data")
         found = recipe.resources.get(part.of) if isinstance(part.of, str) else None
         if found is None:
