@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from atd import api
-from atd.comparing import Changes
 from atd.connection import Connection
 from atd.engines.choosing import check_engine
 from atd.errors import AtdError, LoginRefused, NeedsConsent, Unreachable
