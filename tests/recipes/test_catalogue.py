@@ -61,7 +61,7 @@ def test_a_changed_file_is_read_again_and_a_removed_one_is_gone(settings: Settin
     assert names(settings, "example") == ["org.example.afterwards"]
     path.unlink()
     assert names(settings, "example") == []
-    with pytest.raises(RecipeError, match="no recipe is called"):
+    with pytest.raises(RecipeError, match="no recipe on this machine is called"):
         catalogue.find("org.example.afterwards", settings)
 
 
