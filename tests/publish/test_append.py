@@ -25,16 +25,6 @@ SMALL = 64 * 1024
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
-@pytest.fixture
 async def daemon(world: World, alice: Account, tmp_path: Path) -> AsyncIterator[Client]:
     """A daemon that alice is logged in to."""
     async with serving(world, tmp_path / "home") as client:

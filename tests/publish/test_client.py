@@ -22,16 +22,6 @@ from world import Account, World
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
-@pytest.fixture
 async def client(world: World, tmp_path: Path) -> AsyncIterator[Client]:
     async with serving(world, tmp_path / "home") as client:
         yield client

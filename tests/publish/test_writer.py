@@ -21,16 +21,6 @@ from world.wire import Answer, Call, Site
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
-@pytest.fixture
 async def stranger(world: World, tmp_path: Path) -> AsyncIterator[Client]:
     async with serving(world, tmp_path / "home") as client:
         yield client

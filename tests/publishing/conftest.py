@@ -12,16 +12,6 @@ from world import Account, World
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def alice(world: World) -> Account:
-    return world.account("alice.test")
-
-
-@pytest.fixture
 async def desk(world: World, alice: Account, tmp_path: Path) -> AsyncIterator[Desk]:
     with opened(world, tmp_path / "home") as desk:
         await desk.login(alice)
