@@ -19,6 +19,7 @@ from atd_daemon.catalog import Catalog
 from atd_daemon.sync.follow.follower import CONFIRM_EVERY_S
 from atd_daemon.sync.follow.repo import Need
 from atd_daemon.sync.follow.states import State
+from atd_daemon.sync.follow.tending import AGAIN_S
 from following import CHECK_EVERY_S, Following
 from world import Account, World
 from world.daemons import Reader
@@ -84,7 +85,7 @@ class Stage:
         if leaves:
             account.become("active")
         if Reject.UNCONFIRMED in told.reasons:  # who asked just now asks again a little later
-            await self.daemon.pass_time(3 * CONFIRM_EVERY_S, CONFIRM_EVERY_S)
+            await self.daemon.pass_time(AGAIN_S + 2 * CONFIRM_EVERY_S, 2 * CONFIRM_EVERY_S)
         await self.settle()
         await self.counted(told, before)
         return told

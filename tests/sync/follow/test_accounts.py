@@ -187,6 +187,19 @@ async def test_a_document_that_does_not_change_is_looked_at_every_hour_and_costs
     assert others == {alice.did, "com.atproto.sync.getLatestCommit"}
 
 
+async def test_what_was_told_while_the_directory_was_away_is_found_out_when_it_is_back(
+    following: Following, world: World, alice: Account
+) -> None:
+    world.name("alice.example.com", alice.did)
+    world.unplug(world.plc.url)
+    alice.claim("alice.example.com")
+    await following.pass_time(60)
+    world.serve(world.plc.url, world.plc)
+    await following.pass_time(90)
+    (report,) = await following.follower.following()
+    assert report.handle == "alice.example.com"
+
+
 async def test_a_directory_that_is_away_changes_nothing(
     following: Following, world: World, alice: Account
 ) -> None:

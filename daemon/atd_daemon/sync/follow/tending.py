@@ -40,7 +40,8 @@ from atd_daemon.sync.found import Indexed
 
 GRACE_S: Final = 10.0
 """How long an event may take from its PDS to us before its absence means something."""
-STATUS_AGAIN_S: Final = 60.0
+AGAIN_S: Final = 60.0
+"""After which a status or an identity is asked for again that could not be had."""
 IDENTITY_EVERY_S: Final = 6 * timing.HOUR_S
 """How often a handle is proved anew, though nothing tells of a change."""
 DOCUMENT_EVERY_S: Final = timing.HOUR_S
@@ -142,13 +143,17 @@ class Tender:
         change."""
         board = self._board
         now = board.time.now()
-        document_every_s = max(DOCUMENT_EVERY_S, len(board.repos) / DOCUMENTS_PER_S)
+        document_every_s = max(DOCUMENT_EVERY_S, self._turn_s())
         if repo.identity_at is None:  # the daemon was started since: not everybody at one moment
             repo.identity_at = now - IDENTITY_EVERY_S * board.time.chance()
         if repo.document_at is None:
             repo.document_at = now - document_every_s * board.time.chance()
         board.need(repo, Need.IDENTITY, max(0.0, repo.identity_at + IDENTITY_EVERY_S - now))
         board.need(repo, Need.DOCUMENT, max(0.0, repo.document_at + document_every_s - now))
+
+    def _turn_s(self) -> float:
+        """How long it takes to ask for everybody's document once."""
+        return len(self._board.repos) / DOCUMENTS_PER_S
 
     def next_check(self, repo: Repo) -> None:
         """Plan the next look at its PDS, not at the same moment as everybody's."""
@@ -181,6 +186,8 @@ class Tender:
         except Unreachable as error:
             if repo.identity is None:
                 await self._unanswered(repo, error)
+            else:  # what an event told is still to be found out
+                board.need(repo, Need.IDENTITY, max(AGAIN_S, self._turn_s()))
             return
         except DidAbsent as error:
             await self._left(repo, GONE, AccountInactive(error.message))
@@ -249,7 +256,7 @@ class Tender:
         except Unreachable as error:
             repo.claimed_active = repo.claimed_active or claim  # still to be confirmed
             await self._board.fail(repo, error)
-            self._board.need(repo, Need.STATUS, STATUS_AGAIN_S)
+            self._board.need(repo, Need.STATUS, AGAIN_S)
             return
         if claim is not None and claim[1] != status.active:
             what = f"{claim[0]} said that {repo.did} is {'' if claim[1] else 'not '}active"
