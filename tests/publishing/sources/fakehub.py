@@ -49,6 +49,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         files = [p for p in sorted((self.root / name).rglob("*")) if p.is_file()]
         names = [str(p.relative_to(self.root / name)) for p in files]
+        if name.endswith("/liar"):  # it lists a file of its own as one that is outside of it
+            names = [f"../../../../{said}" if said.startswith("evil") else said for said in names]
         listed: Any = [
             {"type": "file", "path": said, "size": path.stat().st_size, "oid": digest(path)}
             for said, path in zip(names, files, strict=True)

@@ -41,6 +41,9 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     (root / "alice" / "lines" / "lines.py").write_text("raise SystemExit('code was run')\n")
     pictures.put(root / "alice" / "flowers" / "train" / "rose" / "1.png")
+    (root / "alice" / "empty").mkdir()
+    (root / "alice" / "liar").mkdir()
+    (root / "alice" / "liar" / "evil.jsonl").write_text('{"n": 1}\n')
     with serving(root) as address:
         yield address
 
@@ -113,3 +116,15 @@ def test_a_hub_that_does_not_answer(tmp_path: Path) -> None:
     assert opened(address, "http://127.0.0.1:9", tmp_path).startswith("Unreachable the Hub")
     offline = opened(address, "http://127.0.0.1:9", tmp_path, ATD_OFFLINE="1")
     assert offline.startswith("Offline")
+
+
+def test_a_data_set_without_files(endpoint: str, tmp_path: Path) -> None:
+    said = opened("hf://datasets/alice/empty", endpoint, tmp_path)
+    assert said == "Absent 'alice/empty' on the Hub has no files"
+
+
+def test_a_data_set_that_lists_files_outside_of_itself(endpoint: str, tmp_path: Path) -> None:
+    said = opened("hf://datasets/alice/liar", endpoint, tmp_path / "home")
+    assert said.startswith(("BadSource", "Unreachable")), said
+    outside = [path for path in tmp_path.rglob("evil*") if "datasets--alice--liar" not in str(path)]
+    assert not outside

@@ -6,6 +6,9 @@ why there is none.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +86,18 @@ def test_a_fault_is_named_and_left_out(cell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", archives.DECLARED)
 def test_a_member_that_says_it_is_larger_than_its_archive(size: str, tmp_path: Path) -> None:
     check(Case(archives.DECLARED[size], (r"test-1\.tar",), 2), tmp_path)
+
+
+MOST_BYTES = 1024**3
+"""A quarter of the smallest giant, and twice what the libraries and a line of 64 MiB take."""
+
+
+def test_no_bomb_and_no_giant_fills_the_memory(tmp_path: Path) -> None:
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, str(tests / "publishing/sources/faults/measured.py"), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(tests)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    peaks = json.loads(done.stdout)
+    assert len(peaks) > 20
+    assert max(peaks.values()) < MOST_BYTES, peaks

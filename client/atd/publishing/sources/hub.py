@@ -46,7 +46,8 @@ def fetched(address: str, progress: Progress) -> Path:
     progress(f"fetching {match['name']}", 0, None)
     there = _snapshot(address, match, wanted) / path
     if not there.exists():
-        raise Absent(f"{quote(match['name'])} on the Hub has no {quote(str(path))}")
+        what = quote(str(path)) if match["path"] else "files"
+        raise Absent(f"{quote(match['name'])} on the Hub has no {what}")
     return there
 
 
