@@ -33,7 +33,7 @@ from atd_daemon.publishing.destinations.kinds import Makers
 from atd_daemon.publishing.journal import Journal
 from atd_daemon.publishing.patience import Clock as PublishingClock
 from atd_daemon.publishing.publication import Publishing
-from atd_daemon.publishing.run import Tools
+from atd_daemon.publishing.tools import Tools
 from atd_daemon.store import Store
 from atd_daemon.sync.bundles import Bundler
 from atd_daemon.sync.cache import SIDECARS, Cache

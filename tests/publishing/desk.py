@@ -21,7 +21,7 @@ from atd_daemon.publishing.destinations.kinds import Makers
 from atd_daemon.publishing.journal import Journal
 from atd_daemon.publishing.patience import Clock
 from atd_daemon.publishing.publication import Publishing
-from atd_daemon.publishing.run import Tools
+from atd_daemon.publishing.tools import Tools
 from atd_daemon.publishing.unpublish import Unpublished
 from world import Account, World
 from world.daemons import Reader

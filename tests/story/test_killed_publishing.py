@@ -161,7 +161,8 @@ def check(person: Person, name: str, number: int) -> None:
     datasets = repository.records("dataset")
     assert datasets[name]["latest"]["uri"].endswith(f"{name}:{versions[-1]}")
     entries = [one for of in datasets for many in repository.parts(of).values() for one in many]
-    assert repository.blobs == {entry["blob"]["ref"]["$link"] for entry in entries}
+    previews = {release["preview"]["ref"]["$link"] for release in releases.values()}
+    assert repository.blobs == {entry["blob"]["ref"]["$link"] for entry in entries} | previews
     newest = repository.parts(name)[versions[-1]]
     assert {entry["digest"]["$link"] for entry in newest} <= person.shards
     assert person.staged == []

@@ -31,12 +31,9 @@ from atd.protocol.cbor import RAW, Cid
 from atd.protocol.identity import Identity
 from atd.records import BlobRef
 from atd.statistics.document import FILE_NAME, MAX_BYTES, MIME, Preview
-from atd_daemon.network.account import Accounts
 from atd_daemon.network.fetch import host_of
-from atd_daemon.network.pds import PdsReader
-from atd_daemon.publishing.journal import Journal
 from atd_daemon.publishing.patience import Listener, Patience
-from atd_daemon.publishing.sending import Checkpoint
+from atd_daemon.publishing.tools import Tools
 
 _NOT_ITS_FAULT: Final = (AccountInactive, LoginRefused, Offline, RateLimited)
 """What would stop the records too."""
@@ -51,15 +48,12 @@ class Beside:
         warnings: what went wrong.
     """
 
-    accounts: Accounts
-    reader: PdsReader
-    journal: Journal
+    tools: Tools
     identity: Identity
     id: str
     folder: Path
     patience: Patience
     listener: Listener
-    checkpoint: Checkpoint
     digest: Cid | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -83,8 +77,8 @@ class Beside:
             return None
         key = f"{self.identity.pds} {self.identity.did}"
         if anew:
-            self.journal.forget_uploads(key, [self.digest])
-        known = self.journal.uploaded(key, self.digest)
+            self.tools.journal.forget_uploads(key, [self.digest])
+        known = self.tools.journal.uploaded(key, self.digest)
         if known is not None:
             return known
         try:
@@ -95,10 +89,10 @@ class Beside:
         except (LocalError, RemoteError, TooLarge, Unreachable) as error:
             self._warn(f"published without a preview: {error.message}")
             return None
-        self.checkpoint("sent the preview")
+        self.tools.checkpoint("sent the preview")
         # Under another name than the publication's, whose uploads are counted as its shards.
-        self.journal.remember_upload(key, f"{self.id} preview", blob)
-        self.checkpoint("placed the preview")
+        self.tools.journal.remember_upload(key, f"{self.id} preview", blob)
+        self.tools.checkpoint("placed the preview")
         return blob
 
     async def check(self, blob: BlobRef | None) -> None:
@@ -117,11 +111,11 @@ class Beside:
     async def _upload(self) -> dict[str, object]:
         assert self.digest is not None
         path = self.folder / FILE_NAME
-        return dict(await self.accounts.upload_blob(self.identity.did, path, MIME))
+        return dict(await self.tools.accounts.upload_blob(self.identity.did, path, MIME))
 
     async def _ask(self, blob: BlobRef) -> None:
         where = host_of(self.identity.pds)
-        async with self.reader.blob(self.identity, blob.cid) as reply:
+        async with self.tools.makers.reader.blob(self.identity, blob.cid) as reply:
             if reply.status != 200:
                 raise Unreachable(f"{where} answered {reply.status} for the blob {blob.cid}")
             data = b""

@@ -33,8 +33,9 @@ from atd_daemon.publishing.holders import Holder
 from atd_daemon.publishing.journal import Entry
 from atd_daemon.publishing.patience import MAX_SILENT_WAIT_S, Listener, Nobody, Patience
 from atd_daemon.publishing.recipes import RecipeDesk
-from atd_daemon.publishing.run import Run, Tools
+from atd_daemon.publishing.run import Run
 from atd_daemon.publishing.sending import Sender
+from atd_daemon.publishing.tools import Tools
 from atd_daemon.publishing.unpublish import Undo, Unpublished, needs_consent
 from atd_daemon.sync.prover import Prover
 

@@ -22,8 +22,8 @@ from atd.records import RecipeRecord, recipe_uri
 from atd_daemon.publishing.batches import Action, Write
 from atd_daemon.publishing.current import Place
 from atd_daemon.publishing.patience import Listener, Patience
-from atd_daemon.publishing.run import Tools
 from atd_daemon.publishing.sending import Guard, Sender
+from atd_daemon.publishing.tools import Tools
 from atd_daemon.sync.prover import Prover
 
 MAX_RECORD_BYTES: Final = 900_000

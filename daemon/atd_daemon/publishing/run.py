@@ -21,7 +21,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,6 @@ from atd.protocol.identity import Identity
 from atd.protocol.syntax import Did
 from atd.records import BlobRef, StrongRef, schema_uri
 from atd.refs import DatasetRef
-from atd_daemon.network.account import Accounts
 from atd_daemon.publishing import current as state
 from atd_daemon.publishing.answering import published_of
 from atd_daemon.publishing.appending import appended, check_reachable, kept_entries
@@ -47,35 +46,21 @@ from atd_daemon.publishing.compose import Composer, content_of
 from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.decide import Decision
 from atd_daemon.publishing.destinations.base import Destination
-from atd_daemon.publishing.destinations.kinds import Makers, Spec
-from atd_daemon.publishing.journal import Entry, Journal, Plan
-from atd_daemon.publishing.patience import MAX_WAIT_S, Clock, Listener, Patience
+from atd_daemon.publishing.destinations.kinds import Spec
+from atd_daemon.publishing.journal import Entry, Plan
+from atd_daemon.publishing.patience import MAX_WAIT_S, Listener, Patience
 from atd_daemon.publishing.placing import Placing
-from atd_daemon.publishing.sending import Checkpoint, Guard, Sender
+from atd_daemon.publishing.sending import Guard, Sender
+from atd_daemon.publishing.tools import Tools
 from atd_daemon.publishing.words import counted
-from atd_daemon.store import Store
 from atd_daemon.sync.found import ResolvedDataset
 from atd_daemon.sync.prover import Prover
-from atd_daemon.sync.resolve import Resolver
 
 CONSENT: Final = (
     "this is the first publication of {name}: its records and shards become public, anyone may "
     "copy them, and a copy that was made cannot be taken back"
 )
 _BLOB_ROUNDS: Final = 3
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What publishing works with. ``checkpoint`` hears of every point between two steps."""
-
-    accounts: Accounts
-    resolver: Resolver
-    store: Store
-    journal: Journal
-    makers: Makers
-    clock: Clock
-    checkpoint: Checkpoint = lambda _: None
 
 
 class Run:
@@ -101,17 +86,7 @@ class Run:
         self._listener = listener
         self._patience = Patience(tools.clock, listener, max_wait_s)
         self._sender = Sender(tools.accounts, prover, identity, self._patience, tools.checkpoint)
-        self._beside = Beside(
-            tools.accounts,
-            tools.makers.reader,
-            tools.journal,
-            identity,
-            entry.id,
-            folder,
-            self._patience,
-            listener,
-            tools.checkpoint,
-        )
+        self._beside = Beside(tools, identity, entry.id, folder, self._patience, listener)
 
     @property
     def _did(self) -> Did:
