@@ -96,7 +96,7 @@ def test_a_split_that_is_not_there_says_which_are(town: Town, command: str) -> N
     [
         "",
         "@alice.test",
-        "@alice.test/plants@latest",
+        "@alice.test/plants@1.0",
         "@alice..test/plants",
         "at://alice.test/app.bsky.feed.post/3k",
         "ftp://alice.test/plants",
