@@ -100,6 +100,30 @@ def test_links_that_lead_nowhere_and_folders_are_noted(tmp_path: Path) -> None:
     ]
 
 
+def test_a_link_that_leads_out_of_the_folder_is_not_published(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "home" / "data"
+    (folder / "docs").mkdir(parents=True)
+    (home / "key").write_text("# secret\n\nnobody is to read this\n")
+    (folder / "README.md").symlink_to("../key")
+    (folder / "CITATION.cff").symlink_to(home / "key")
+    (folder / "LICENSE").symlink_to("docs/up")
+    (folder / "docs" / "up").symlink_to("../../key")
+    found = proposed(folder)
+    assert not found.fields
+    assert [note.partition(": ")[2] for note in found.notes] == [
+        "it is a link that leads out of its folder"
+    ] * 3
+
+
+def test_a_link_to_a_file_below_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real" / "docs").mkdir(parents=True)
+    (tmp_path / "real" / "docs" / "about.md").write_text("# Flowers\n")
+    (tmp_path / "real" / "README.md").symlink_to("docs/about.md")
+    (tmp_path / "linked").symlink_to("real")
+    for folder in ("real", "linked"):
+        assert proposed(tmp_path / folder).values == {"title": "Flowers"}
+
+
 def test_a_licence_in_latin_1_is_read(tmp_path: Path) -> None:
     text = (DATA / "MIT.txt").read_text().replace("(c)", "©")
     (tmp_path / "LICENSE").write_bytes(text.encode("latin-1"))

@@ -137,6 +137,10 @@ def test_at_most_fifty_tags_and_none_too_long() -> None:
         "# a\n" * 80_000,
         "-" * 300_000,
         "* " * 150_000,
+        "- a" + " " * 300_000 + "b",
+        "- a" + "1" * 300_000 + "b",
+        "a\n" + " " * 300_000 + "- " + " " * 300_000 + "b",
+        "\N{REGIONAL INDICATOR SYMBOL LETTER A}" * 250_000,
     ],
     ids=lambda text: ascii(text[:12]),
 )

@@ -2,6 +2,10 @@
 
 Belongs here: finding README.md, CITATION.cff and LICENSE beside the data, reading them within
 bounds, and putting together what they say. Of several files of one sort the first by name counts.
+
+What they say becomes public, and the folder may be a stranger's. So a link is followed only to a
+file of the same folder or below: a README.md that is a link to a key in somebody's home says
+nothing.
 """
 
 from __future__ import annotations
@@ -90,13 +94,27 @@ def _license_of(folder: Path, name: str) -> str | None:
     return None if text is None else licence_texts.recognized(text, name).license
 
 
+def _is_inside(path: Path, opened: os.stat_result) -> bool:
+    """Whether what was opened at ``path`` lies in the folder of ``path``, or below it.
+
+    Asked after it was opened, and of the same inode: a link that is exchanged meanwhile is found.
+    """
+    real = path.resolve(strict=True)
+    there = os.stat(real, follow_symlinks=False)
+    same = (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
+    return same and real.is_relative_to(path.parent.resolve(strict=True))
+
+
 def _read(path: Path) -> tuple[str | None, str]:
     """The text of a file, or why it is not taken. Never waits for a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 return None, f"{path.name} is not taken: it is not a regular file"
+            if not _is_inside(path, found):
+                return None, f"{path.name} is not taken: it is a link that leads out of its folder"
             data = opened.read(MAX_BYTES + 1)
     except OSError as error:
         return None, f"{path.name} is not taken: {error.strerror}"

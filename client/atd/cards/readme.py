@@ -34,8 +34,10 @@ _IMAGE: Final = re.compile(r"!\[[^\[\]\n]*\]\([^()\n]*\)")
 _LINK: Final = re.compile(r"\[([^\[\]\n]*)\]\([^()\n]*\)")
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>\n]{0,500}>")
 _PREFIX: Final = re.compile(r"data(?:set| ?set)? card (?:for|of)\s+", re.IGNORECASE)
-_BULLET: Final = re.compile(r"\s*(?:[-*+]|\d+\.)\s+")
-_LABELLED: Final = re.compile(r"\s*[-*+]?\s*\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
+# Both are matched at the start of a line without its indentation, so that no white space is tried
+# in more than one way: a line is as long as whoever wrote it likes.
+_BULLET: Final = re.compile(r"(?:[-*+]|\d{1,9}\.)\s+")
+_LABELLED: Final = re.compile(r"(?:[-*+]\s*)?\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _HOMEPAGE: Final = re.compile(
     r"\*\*(?:homepage|project page|website)\s*(?::\*\*|\*\*:)[^\n]{0,200}?(https?://[^\s)>\]]+)",
     re.IGNORECASE,
@@ -198,9 +200,10 @@ def _says(paragraph: str) -> bool:
 
 def _is_list_of_links(paragraph: str) -> bool:
     """Whether it is no more than ``- **Homepage:** …`` or a list of links."""
-    lines = [one for one in paragraph.split("\n") if one.strip()]
-    return all(
-        _LABELLED.match(one)
-        or (_BULLET.match(one) and not _LINK.sub("", _BULLET.sub("", one)).strip())
-        for one in lines
-    )
+    lines = (one.strip() for one in paragraph.split("\n"))
+    return all(_LABELLED.match(one) or _is_link(one) for one in lines if one)
+
+
+def _is_link(line: str) -> bool:
+    bullet = _BULLET.match(line)
+    return bullet is not None and not _LINK.sub("", line[bullet.end() :]).strip()

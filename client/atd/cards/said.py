@@ -113,11 +113,12 @@ def bounded(text: str, limits: tuple[int, int]) -> str:
     if len(text) <= graphemes and len(text.encode()) <= size:
         return text
     cut = importlib.import_module("atd.protocol.graphemes").cut  # 30 ms, and hardly ever needed
-    short: str = cut(text, graphemes)
+    head = text[: size + 1]  # no more than that can be said, however long the text is
+    short: str = cut(head, graphemes)
     if short == text and len(text.encode()) <= size:
         return text
     if short != text:
-        short = cut(text, graphemes - 1)
+        short = cut(head, graphemes - 1)
     kept = short.encode()[: size - len(_ELLIPSIS.encode())].decode(errors="ignore")
     return kept.rstrip() + _ELLIPSIS
 
