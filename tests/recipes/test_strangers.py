@@ -28,11 +28,12 @@ from atd.protocol.syntax import Did
 from atd.recipes import agreements
 from atd.recipes.access import Access, Allowance
 from atd.recipes.downloads import download
-from atd.recipes.engine import Options
+from atd.recipes.engine import Engine, Options
 from atd.recipes.model import Recipe, Resource
 from atd.recipes.places import Places
-from atd.recipes.planning import Plan
+from atd.recipes.planning import Find, Plan, plan
 from atd.recipes.prepare import Prepared, prepare_dataset, run
+from atd.recipes.published import PublishedRecipe
 from atd.recipes.recorded import body_of, recipe_of_body
 from atd.recipes.strangers import Origin, faults, of_stranger
 from atd.recipes.values import from_value, to_value
@@ -71,11 +72,11 @@ def planned(settings: Settings, one: Recipe) -> Plan:
 def prepared(settings: Settings, trusting: bool = True, /, **made: Any) -> Prepared:
     """Prepare a stranger's recipe of these resources."""
     options = made.pop("options", Options())
-    plan = planned(settings, of_stranger(recipe(**made), DID))
+    wanted = planned(settings, of_stranger(recipe(**made), DID))
     if trusting:
-        assert plan.origin is not None
-        agreements.trust(plan.origin, settings)
-    return run(plan, settings, options, lambda event: None)
+        assert wanted.origin is not None
+        agreements.trust(wanted.origin, settings)
+    return run(wanted, settings, options, lambda event: None)
 
 
 def sealed(server: FileServer, path: str, data: bytes, **more: Any) -> Resource:
@@ -278,6 +279,18 @@ def test_a_record_says_all_that_a_file_says() -> None:
 # ------------------------------------------------------------------ running
 
 
+def test_what_is_unpacked_and_never_written_has_an_end_too(
+    server: FileServer, settings: Settings
+) -> None:
+    """A kilobyte that is packed twice is a gigabyte, of which a later step leaves nothing over."""
+    bomb = packed(packed(b"a" * 1048575 + b"\n") * 1100)
+    assert len(bomb) < 20_000
+    steps = [recipes.gunzip(), recipes.gunzip(), recipes.lines(starts="b")]
+    with pytest.raises(RemoteError, match="unpacks to more than 1,073,741,824 bytes"):
+        prepared(settings, a=sealed(server, "/a", bomb, transforms=steps))
+    assert left(settings) == [f"{DID}/org.example.data/.atd/downloads/a"]
+
+
 def test_nothing_is_asked_before_somebody_agreed_to_this_very_content(
     server: FileServer, settings: Settings
 ) -> None:
@@ -404,7 +417,63 @@ def test_an_allowance_counts_what_goes_as_well() -> None:
         allowance.take(1)
 
 
+# ------------------------------------------------------------------ links
+
+
+def finder(asked: list[str], **known: Recipe) -> Find:
+    """Who finds these recipes, each of another publisher of which all have one DID."""
+
+    def find(ref: str, settings: Settings) -> PublishedRecipe:
+        asked.append(ref)
+        one = known[ref.rpartition("/")[2]]
+        return PublishedRecipe(of_stranger(one, DID), origin(one))
+
+    return find
+
+
+def linking(*targets: str) -> Recipe:
+    links = {f"l{number}": recipes.link(target) for number, target in enumerate(targets)}
+    return Recipe("top", links, {})
+
+
+def test_a_recipe_with_many_links_to_one_asks_for_it_once(settings: Settings) -> None:
+    other = from_value(
+        {
+            "name": "other",
+            "variants": {"size": ["large", "small"]},
+            "resources": {"a": {"kind": "link", "target": "leaf"}},
+        }
+    )
+    asked: list[str] = []
+    leaf = recipe(mine=recipes.folder("key"))
+    targets = [f"@bob.example.com/other{end}" for end in ("", "[size=large]", ":a") * 200]
+    find = finder(asked, top=linking(*targets), other=other, leaf=replace(leaf, name="leaf"))
+    made = plan("@alice.example.com/top", settings, find)
+    assert len(made.links) == 600
+    assert asked == ["@alice.example.com/top", "@bob.example.com/other", f"{DID}/leaf"]
+
+
+def test_one_recipe_under_many_handles_has_an_end(settings: Settings) -> None:
+    asked: list[str] = []
+    leaf = replace(recipe(mine=recipes.folder("key")), name="leaf")
+    targets = [f"@h{number}.example.com/leaf" for number in range(500)]
+    with pytest.raises(RecipeError, match="links to more than 64 recipes in all"):
+        plan("@a.example.com/top", settings, finder(asked, top=linking(*targets), leaf=leaf))
+    assert len(asked) == 64
+
+
 # ------------------------------------------------------------------ blobs, the hub
+
+
+def test_a_blob_of_ones_own_recipe_is_not_fetched_from_where_a_did_document_leads_home(
+    settings: Settings,
+) -> None:
+    one = recipe(a=recipes.blob(DID, str(Cid.of(DATA, RAW)), size=len(DATA)))
+    places = Places(settings, one, Choice(one.name))
+    access = Access(settings, locate=lambda did: "https://127.0.0.1:9")
+    engine = Engine(one, places, access, {}, Options(), lambda event: None)
+    with pytest.raises(Unreachable, match="private, loopback or reserved"):
+        engine.run()
 
 
 def test_a_blob_comes_from_its_owners_server_and_has_its_cid(

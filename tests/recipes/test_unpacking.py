@@ -9,6 +9,7 @@ import lzma
 import stat
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from atd.errors import LocalError, RemoteError
 from atd.recipes.archives import member, unpack
 from atd.recipes.model import Transform
+from atd.recipes.places import digest_of
 from atd.recipes.streams import Budget, transformed
 from recipes.making import noise
 
@@ -56,6 +58,17 @@ def test_data_cut_short_or_damaged_are_refused(do: str) -> None:
 def test_a_bomb_is_taken_in_small_pieces(do: str) -> None:
     bomb = PACK[do](bytes(16 << 20))
     assert max(len(piece) for piece in transformed(pieces(bomb), Transform(do))) <= 1 << 20
+
+
+@pytest.mark.parametrize("do", PACK)
+def test_a_million_empty_streams_are_not_copied_a_million_times(do: str) -> None:
+    """A decoder hands back all that follows a stream: of a long piece, that is quadratic."""
+    rest = PACK[do](b"") * 20_000
+    tracemalloc.start()
+    assert list(transformed(iter([rest]), Transform(do))) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(rest) // 2
 
 
 def test_a_budget_ends_what_grows_beyond_it() -> None:
@@ -182,6 +195,16 @@ def test_a_member_that_comes_twice_or_below_another_is_refused(tmp_path: Path) -
         archive = tarred(tmp_path / f"a{number}", ("one", b"1"), (second, b"2"))
         with pytest.raises(RemoteError, match=r"twice|lies where"):
             unpack(archive, "untar", None, tmp_path / f"o{number}", Budget(None, 0))
+
+
+@pytest.mark.parametrize("do", BUILD)
+def test_a_member_deeper_than_recursion_can_bear_is_refused(do: str, tmp_path: Path) -> None:
+    archive = BUILD[do](tmp_path / "a", ("a/" * 1000 + "x", b"1"))
+    with pytest.raises(RemoteError, match="100 folders deep: nothing was unpacked"):
+        unpack(archive, do, None, tmp_path / "out", Budget(None, 0))
+    fits = BUILD[do](tmp_path / "b", ("a/" * 99 + "x", b"1"))
+    unpack(fits, do, None, tmp_path / "other", Budget(None, 0))
+    assert digest_of(tmp_path / "other")[1] == 1
 
 
 @pytest.mark.parametrize("do", BUILD)

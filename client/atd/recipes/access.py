@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote as percent
 from urllib.parse import urlencode
@@ -79,6 +79,11 @@ class Access:
     locate: Locate = _nowhere
     allowance: Allowance = field(default_factory=Allowance)
     lookup: Lookup | None = None
+
+    def of(self, one: Resource) -> Access:
+        """The rules for the download ``one``: where a blob is, its account's DID document says, and
+        never the user, so it is asked as strangers' addresses are, whoever wrote the recipe."""
+        return replace(self, stranger=True) if one.kind == "blob" else self
 
     def addresses(self, one: Resource) -> tuple[str, ...]:
         """Where the download ``one`` can be had, in the order in which these are asked.

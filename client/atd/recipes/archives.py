@@ -24,6 +24,8 @@ from atd.protocol.syntax import quote
 from atd.recipes.streams import PIECE_BYTES, Budget
 
 MAX_MEMBERS: Final = 1_000_000
+MAX_LEVELS: Final = 100
+"""Folders inside each other: far below what recursion over folders can bear."""
 _MAX_READ: Final = 16 << 20
 _UNIX: Final = 3
 
@@ -163,6 +165,8 @@ def _checked(name: str) -> str:
         _refuse(name, "is not relative")
     if any(part in ("", ".", "..") for part in parts):
         _refuse(name, "leads out of its folder")
+    if len(parts) > MAX_LEVELS:
+        _refuse(name, f"lies more than {MAX_LEVELS} folders deep")
     if any(ord(letter) < 32 or letter == "\x7f" for letter in name):
         _refuse(name, "has control characters in its name")
     encoded = os.fsencode(name)

@@ -22,7 +22,7 @@ from atd.recipes.downloads import Got, download
 from atd.recipes.model import Recipe, Resource, Transform
 from atd.recipes.places import Places, State, digest_of, discard, files_below, looks, reveal
 from atd.recipes.rules import UNPACKING
-from atd.recipes.streams import PIECE_BYTES, Budget, transformed
+from atd.recipes.streams import PIECE_BYTES, Budget, counted, transformed
 
 Tell = Callable[[str, str, int, int | None], None]
 """Told the resource, what is done to it, how many bytes, and of how many; may raise to stop."""
@@ -117,7 +117,7 @@ class Maker:
                 target,
                 sha256=expected,
                 size=one.size,
-                access=self.access,
+                access=self.access.of(one),
                 report=lambda done, total: self.tell(name, FETCHING, done, total),
             )
         except DigestMismatch as error:
@@ -150,6 +150,8 @@ class Maker:
         budget = Budget(one.max_bytes, size, self.access.allowance)
         chunks = _plain(sources)
         for number, step in enumerate(one.transforms):
+            # What a later step leaves out was unpacked all the same: that, too, has its end.
+            chunks = counted(chunks, Budget.between(one.max_bytes, size).take)
             if step.do not in UNPACKING:
                 chunks = transformed(chunks, step)
                 continue

@@ -7,7 +7,7 @@ touches nothing but what describes recipes; `atd.recipes.prepare` carries it out
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from atd.recipes import catalogue, published
 from atd.recipes.classes import recipe_of
 from atd.recipes.model import Recipe
 from atd.recipes.places import Places
+from atd.recipes.published import PublishedRecipe
 from atd.recipes.rules import parse_link
 from atd.recipes.strangers import MAX_DATASETS, Origin, hosts
 from atd.recipes.variants import Choice, choose, parse_variant
@@ -25,6 +26,9 @@ from atd.settings import Settings
 
 MAX_LINKS: Final = 16
 _PUBLISHED: Final = ("@", "did:", "at://")
+
+Find = Callable[[str, Settings], PublishedRecipe]
+"""From the name of a published recipe to the recipe, proved."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +77,34 @@ class _Meant:
     origin: Origin | None = None
 
 
-def plan(what: str | os.PathLike[str] | Recipe | type[Any], settings: Settings) -> Plan:
+def plan(
+    what: str | os.PathLike[str] | Recipe | type[Any],
+    settings: Settings,
+    find: Find = published.find,
+) -> Plan:
     """What ``what`` means: ``name``, ``name[k=v]``, ``@handle/name``, a recipe file, or a recipe.
+
+    Args:
+        find: who is asked for published recipes: the daemon.
 
     Raises:
         RecipeError: no such recipe or variant, or data sets that link to each other in a circle.
         RecordAbsent, AtdError: a published recipe could not be had, or not proved.
     """
-    return _Planner(settings).plan(what, ())
+    return _Planner(settings, find).plan(what, ())
 
 
 class _Planner:
     """Plans one data set and all that it links to, each recipe looked for once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, find: Find) -> None:
         self._settings = settings
+        self._find = find
         self._known: dict[str, Plan] = {}
+        self._found: dict[str, PublishedRecipe] = {}
 
     def plan(self, what: Any, above: tuple[str, ...]) -> Plan:
-        meant = _meant(what, self._settings)
+        meant = _meant(what, self._settings, self._published)
         one, choice = choose(meant.recipe, meant.values)
         if meant.origin is not None:
             choice = Choice(choice.name, choice.values, meant.origin.did, meant.origin.version)
@@ -115,6 +128,16 @@ class _Planner:
     def _linked(self, target: str, above: tuple[str, ...]) -> Plan:
         return self.plan(parse_link(target).recipe, above)
 
+    def _published(self, ref: str) -> PublishedRecipe:
+        """The published recipe ``ref``; asked for once, however many links lead there."""
+        if ref not in self._found:
+            if len(self._found) >= MAX_DATASETS:
+                raise RecipeError(
+                    f"{next(iter(self._found))} links to more than {MAX_DATASETS} recipes in all"
+                )
+            self._found[ref] = self._find(ref, self._settings)
+        return self._found[ref]
+
 
 def local_recipe(what: str | os.PathLike[str], settings: Settings) -> Recipe:
     """The recipe of this machine that ``what`` means: a name, or a file that holds one.
@@ -135,20 +158,20 @@ def _is_file(text: str) -> bool:
     return text.endswith(catalogue.SUFFIXES) and ("/" in text or Path(text).is_file())
 
 
-def _meant(what: Any, settings: Settings) -> _Meant:
+def _meant(what: Any, settings: Settings, find: Callable[[str], PublishedRecipe]) -> _Meant:
     recipe = recipe_of(what)
     if recipe is not None:
         return _Meant(recipe, {})
     text = os.fspath(what)
     bare, bracket, rest = text.partition("[")
     if bare.startswith(_PUBLISHED):
-        return _published(text, settings)
+        return _published(text, find)
     if not _is_file(bare) and isinstance(parse_ref(bare), DatasetRef):
-        return _published(text, settings)
+        return _published(text, find)
     return _Meant(local_recipe(bare, settings), parse_variant(f"x{bracket}{rest}")[1])
 
 
-def _published(text: str, settings: Settings) -> _Meant:
+def _published(text: str, find: Callable[[str], PublishedRecipe]) -> _Meant:
     ref, values = parse_variant(text)
-    found = published.find(ref, settings)
+    found = find(ref)
     return _Meant(found.recipe, values, found.origin)

@@ -239,7 +239,7 @@ def ask_all(wanted: Plan, settings: Settings) -> Iterator[Answer]:
         access = _access(one, settings)
         for name, resource in one.recipe.resources.items():
             for url in access.addresses(resource):
-                size, problem = _ask(url, access)
+                size, problem = _ask(url, access.of(resource))
                 if not problem and None not in (size, resource.size) and size != resource.size:
                     problem = f"has {size} bytes, declared are {resource.size}"
                 yield Answer(name, url, size, problem)

@@ -70,7 +70,7 @@ def _found(recipe: Recipe, settings: Settings, report: Callable[[Event], None]) 
                 target,
                 sha256=one.digest,
                 size=one.size,
-                access=access,
+                access=access.of(one),
                 report=told,
             )
             target.unlink()

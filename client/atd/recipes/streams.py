@@ -23,6 +23,9 @@ SMALLEST_BUDGET: Final = 1 << 30
 LARGEST_RATIO: Final = 200
 _XZ_MEMORY: Final = 256 << 20
 _MAX_LINE: Final = 64 << 20
+_FED_BYTES: Final = 1 << 14
+"""What a decoder is given at once. It hands back what follows the end of a stream, so that a file
+of a million empty streams is copied as often as this is long."""
 
 
 class Budget:
@@ -39,6 +42,12 @@ class Budget:
         self.limit = max(SMALLEST_BUDGET, LARGEST_RATIO * size) if limit is None else limit
         self._left = self.limit
 
+    @classmethod
+    def between(cls, limit: int | None, size: int) -> Budget:
+        """For what one step hands to the next, and which is never written: no less than usual."""
+        usual = cls(None, size)
+        return usual if limit is None else cls(max(limit, usual.limit), size)
+
     def take(self, count: int) -> None:
         """Note ``count`` bytes that came out.
 
@@ -52,6 +61,13 @@ class Budget:
                 f"it unpacks to more than {self.limit:,} bytes",
                 next_step="if it is meant to, say so in the recipe: max_bytes",
             )
+
+
+def counted(chunks: Iterator[bytes], seen: Callable[[int], None]) -> Iterator[bytes]:
+    """``chunks``, whose lengths ``seen`` is told; it may raise to end them."""
+    for chunk in chunks:
+        seen(len(chunk))
+        yield chunk
 
 
 def transformed(chunks: Iterator[bytes], step: Transform) -> Iterator[bytes]:
@@ -96,7 +112,7 @@ def _unpacked(chunks: Iterator[bytes], what: str, make: Callable[[], Any]) -> It
     """One compressed stream after the other, as gzip and its kin allow, up to the end."""
     decoder, fresh = make(), True
     try:
-        for data in chunks:
+        for data in _fed(chunks):
             more = True
             while more:
                 if fresh and not data.strip(b"\0"):
@@ -113,6 +129,12 @@ def _unpacked(chunks: Iterator[bytes], what: str, make: Callable[[], Any]) -> It
         raise RemoteError(f"{what}: the data are damaged: {error}") from None
     if not fresh:
         raise RemoteError(f"{what}: the data end in the middle")
+
+
+def _fed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for at in range(0, len(chunk), _FED_BYTES):
+            yield chunk[at : at + _FED_BYTES]
 
 
 def _left(decoder: Any, piece: bytes) -> tuple[bytes, bool]:
