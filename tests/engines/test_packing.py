@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -113,3 +114,27 @@ def test_an_address_where_nobody_answers_is_told(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     with pytest.raises(EngineFault, match=r"no Dask cluster at tcp://127.0.0.1:1:"):
         pack(source(), tmp_path, CUTS, engine="dask=tcp://127.0.0.1:1")
+
+
+def test_a_cluster_that_is_started_here_runs_nothing_for_other_users_of_the_machine(
+    tmp_path: Path,
+) -> None:
+    """Whoever reaches a scheduler of Dask can run code; the loopback is everybody's."""
+    distributed = pytest.importorskip("distributed")
+    door = importlib.import_module("atd.engines.dask_door")
+    engine = door.open_engine(None, 1)
+    try:
+        (address,) = [one.scheduler.address for one in engine._ours if hasattr(one, "scheduler")][
+            :1
+        ]
+        assert address.startswith("tls://127.0.0.1:")
+        for security in (None, distributed.Security.temporary()):
+            scheme = "tcp" if security is None else "tls"
+            with pytest.raises(OSError):
+                distributed.Client(
+                    address.replace("tls", scheme, 1), security=security, timeout=3
+                ).close()
+        engine.submit(1, files, tmp_path)
+        assert engine.wait().value == {}
+    finally:
+        engine.close()

@@ -45,13 +45,19 @@ def open_engine(address: str | None, workers: int | None) -> Engine:
 
 
 def _started(workers: int) -> Dask:
-    """A cluster of processes of this machine, on the loopback alone."""
+    """A cluster of processes of this machine, on the loopback alone, and for this process alone.
+
+    A scheduler runs whatever is sent to it, and every user of a machine reaches its loopback: who
+    has not the key that is made here for each cluster, and never leaves its processes, is refused.
+    """
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
+            protocol="tls://",
+            security=distributed.Security.temporary(),
             dashboard_address="127.0.0.1:0",
         )
     client = distributed.Client(cluster, set_as_default=False)
