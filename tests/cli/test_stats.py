@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from atd.cli.stats import bars, describe
+from atd.cli.stats import bars, describe, print_split
 from atd.errors import LocalError, RecordAbsent
+from atd.statistics.values import FieldStatistics, SplitStatistics
 from cli.conftest import Town
 from cli.stage import table
 
@@ -52,6 +53,20 @@ def test_a_folder_is_computed(town: Town, tmp_path: Path) -> None:
     (tmp_path / "packed" / "preview.json").unlink()
     shown = town.bob.run("stats", str(tmp_path / "packed")).done().out
     assert "a 10, b 10" in shown
+
+
+def test_long_names_inside_each_other_do_not_fill_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A table has the names of all that is around a field: of a megabyte it would be half a
+    gigabyte."""
+    inner = tuple(FieldStatistics(f"f{number}", "int", 1) for number in range(300))
+    for _ in range(25):
+        inner = (FieldStatistics("n" * 512, "list" * 100, 1, unreadable=1, fields=inner),)
+    print_split(SplitStatistics("train", 1, 1, 1, inner), samples=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 300
+    assert max(map(len, lines)) < 400
 
 
 def test_bars_and_values_in_words() -> None:

@@ -223,6 +223,14 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "a surrogate": lambda d: _first_field(d).update(name="\ud800"),
     "an example that is a list": lambda d: d["splits"][0].update(examples=[[1]]),
     "an example with a huge number": lambda d: d["splits"][0].update(examples=[{"x": 10**40}]),
+    "a huge number deep inside an example": lambda d: d["splits"][0].update(
+        examples=[{"x": [{"y": [1.5, True, None, -(10**40)]}]}]
+    ),
+    "a surrogate deep inside an example": lambda d: d["splits"][0].update(
+        examples=[{"x": [["ä", {"y": "a\udc00"}]]}]
+    ),
+    "a long text in an example": lambda d: d["splits"][0].update(examples=[{"x": ["x" * 100_001]}]),
+    "a long key in an example": lambda d: d["splits"][0].update(examples=[{"x": {"k" * 513: 1}}]),
     "a surrogate in an example": lambda d: d["splits"][0].update(examples=[{"\udfff": 1}]),
     "a version of the future": lambda d: d.update(version=2),
 }

@@ -66,7 +66,7 @@ def show_stats(
         return
     output.say(f"{output.clean(found.what)} {output.clean(found.version or '')}".rstrip())
     for one in chosen:
-        _print_split(one, samples)
+        print_split(one, samples)
     if found.preview.reduced:
         output.note("note: for lack of room, less is said of the fields than could be")
 
@@ -76,7 +76,8 @@ def _as_json(found: ReleaseStatistics, chosen: Sequence[SplitStatistics]) -> dic
     return {**found.raw, "preview": document}
 
 
-def _print_split(split: SplitStatistics, samples: bool) -> None:
+def print_split(split: SplitStatistics, samples: bool) -> None:
+    """The table of a split, its most frequent values and, if so asked, its samples."""
     output.say(
         f"\n{output.clean(split.name)}: {output.plural(split.samples, 'sample')}, "
         f"{output.plural(split.shards, 'shard')}, {output.human_bytes(split.size)}"
@@ -101,15 +102,15 @@ def _print_split(split: SplitStatistics, samples: bool) -> None:
 def _rows(field: FieldStatistics, name: str) -> Iterator[tuple[str, ...]]:
     """A row for each kind of number of a field, and of what it nests."""
     none = field.null + field.missing
-    head = (field.kind, f"{field.count:,}", f"{none:,}" if none else "")
+    head = (_cut(field.kind), f"{field.count:,}", f"{none:,}" if none else "")
     if not field.numbers:
-        yield (name, *head, "", "", "", "", "")
+        yield (_cut(name), *head, "", "", "", "", "")
     for at, (aspect, numbers) in enumerate(field.numbers.items()):
         shown = name if aspect == "value" else f"{name}.{aspect}"
-        yield (shown, *(head if at == 0 else ("", "", "")), *_numbers(numbers, field.kind))
+        yield (_cut(shown), *(head if at == 0 else ("", "", "")), *_numbers(numbers, field.kind))
     for inner in field.fields:
         joint = "" if inner.name == "[]" else "."
-        yield from _rows(inner, f"{name}{joint}{inner.name}")
+        yield from _rows(inner, _cut(f"{name}{joint}{inner.name}"))
 
 
 def _numbers(numbers: NumberSummary, kind: str) -> tuple[str, ...]:
@@ -161,12 +162,12 @@ def bars(counts: Sequence[int]) -> str:
 
 def _listed(field: FieldStatistics, name: str) -> Iterator[tuple[str, str]]:
     for aspect, counts in field.counts.items():
-        yield name if aspect == "value" else f"{name}.{aspect}", _most(counts)
+        yield _cut(name if aspect == "value" else f"{name}.{aspect}"), _most(counts)
     if field.unreadable:
-        yield f"{name}.unreadable", f"{field.unreadable:,}"
+        yield _cut(f"{name}.unreadable"), f"{field.unreadable:,}"
     for inner in field.fields:
         joint = "" if inner.name == "[]" else "."
-        yield from _listed(inner, f"{name}{joint}{inner.name}")
+        yield from _listed(inner, _cut(f"{name}{joint}{inner.name}"))
 
 
 def _most(counts: Counts) -> str:
@@ -177,6 +178,7 @@ def _most(counts: Counts) -> str:
 
 
 def _cut(text: str) -> str:
+    """``text`` in a bounded width: a stranger's names, nested, would fill a disk with a table."""
     return text if len(text) <= _TEXT else f"{text[:_TEXT]}…"
 
 

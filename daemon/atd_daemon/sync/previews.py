@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from atd.errors import Busy, IdentityMismatch, LexiconError, RecordAbsent, StorageFault
+from atd.protocol.cbor import Cid
 from atd.records import Release
 from atd.statistics.document import MAX_BYTES, Preview
 from atd_daemon.store import ShardWant, Store
@@ -62,9 +63,13 @@ class Previews:
         held = list(self._store.digests())
         if len(held) <= MOST:
             return
-        paths = {digest: self._store.path(digest) for digest in held}
-        ages = [(path.stat().st_mtime, digest) for digest, path in paths.items() if path]
-        for _, digest in sorted(ages, key=lambda one: one[0])[: len(ages) - MOST]:
+        ages: list[tuple[float, Cid]] = []
+        for digest in held:
+            path = self._store.path(digest)
+            with contextlib.suppress(FileNotFoundError):  # somebody else makes room as well
+                if path is not None:
+                    ages.append((path.stat().st_mtime, digest))
+        for _, digest in sorted(ages, key=lambda one: one[0])[: max(len(ages) - MOST, 0)]:
             with contextlib.suppress(Busy, StorageFault):  # somebody reads it just now
                 self._store.remove(digest)
 
