@@ -200,7 +200,7 @@ class Manifest:
         """
         path = folder / FILE_NAME
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
                 data = file.read(_MAX_BYTES + 1)
         except OSError as error:
             raise BadSource(
@@ -219,6 +219,10 @@ class Manifest:
         return cls.from_json(value, str(path))
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def hash_shard(path: Path, digest: Cid, size: int) -> None:
     """Read the file at ``path`` to its end and compare it with what was said of it.
 
@@ -227,7 +231,8 @@ def hash_shard(path: Path, digest: Cid, size: int) -> None:
         StorageFault: it cannot be read.
     """
     with _reading(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Of a pipe, which a folder of somebody else may hold, nothing is waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         hash_open_shard(descriptor, path, digest, size)
     finally:

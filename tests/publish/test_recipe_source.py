@@ -128,6 +128,8 @@ def test_images_by_folder_keep_their_names_as_keys(tmp_path: Path, settings: Set
     keys = [key for key, _ in source.splits["train"].samples(source.schema)]
     assert len(set(keys)) == 3
     assert keys[0].startswith("lily_1")
+    (said,) = [line for line in source.travels if "no file that it fetched" in line]
+    assert str(tmp_path / "pictures") in said, "whose recipe it is may not be the user's"
 
 
 @pytest.mark.parametrize(

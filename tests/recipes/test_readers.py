@@ -79,6 +79,15 @@ def test_a_table_that_is_none_is_refused(wrong: str, tmp_path: Path) -> None:
         part(write(tmp_path / "a", wrong), "csv").data()
 
 
+def test_a_row_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """One line of gigabytes, or a row that goes on over millions of lines in quotes."""
+    for name, text in (("line", "a\n" + "1," * (5 << 20)), ("row", '"a\n",' * (2 << 20))):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(ShardError, match="a row longer than 8,388,608 characters"):
+            part(path, "csv", columns=("a",)).data()
+
+
 def test_json_lines_and_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "a", '{"a": 1}\r\n\n[2]\n')
     assert part(path, "jsonl").data() == [{"a": 1}, [2]]

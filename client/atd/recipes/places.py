@@ -37,6 +37,9 @@ from atd.recipes.model import Recipe
 from atd.recipes.variants import Choice
 from atd.settings import Settings
 
+PREPARED: Final = "prepared"
+"""The folder of all prepared data, in the cache."""
+
 _WAIT_S: Final = 0.1
 _MAX_STATE_BYTES: Final = 1 << 20
 
@@ -69,7 +72,7 @@ class Places:
 
     def __init__(self, settings: Settings, recipe: Recipe, choice: Choice) -> None:
         self.choice = choice
-        self.folder = settings.cache_dir / "prepared" / choice.folder
+        self.folder = settings.cache_dir / PREPARED / choice.folder
         self._recipe = recipe
         self._own = self.folder / ".atd"
 

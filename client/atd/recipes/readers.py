@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from atd.recipes.model import Reader
 from atd.shards.media import Image
 
 MAX_LINE_BYTES: Final = 64 << 20
+MAX_ROW: Final = 8 << 20
+"""Characters of a row of CSV: it may be all cells, which take twenty times as much."""
 _MAX_IDX_DIMENSIONS: Final = 16
 _IDX_TYPES: Final = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
@@ -99,11 +101,14 @@ def read_csv(path: Path, delimiter: str, columns: tuple[str, ...]) -> Iterator[d
     """The rows of a CSV file (RFC 4180) as dicts of texts; a row of another length is an error."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter=delimiter, strict=True)
+            lines = _RowLines(path, file)
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
             names = list(columns) or next(rows, [])
             if len(set(names)) != len(names):
                 raise ShardError(f"{path}: a column comes twice: {quote(', '.join(names), 200)}")
+            lines.begin_row()
             for row in rows:
+                lines.begin_row()
                 if row and len(row) != len(names):
                     raise ShardError(
                         f"{path}, line {rows.line_num}: {len(row)} cells, not {len(names)}"
@@ -114,6 +119,29 @@ def read_csv(path: Path, delimiter: str, columns: tuple[str, ...]) -> Iterator[d
         raise ShardError(f"{path}: {error}") from None
     except OSError as error:
         raise StorageFault(f"cannot read {path}: {error.strerror}") from error
+
+
+class _RowLines:
+    """The lines of a file as `csv` takes them: those of one row are not more than memory bears."""
+
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path, self._file, self._room = path, file, MAX_ROW
+
+    def begin_row(self) -> None:
+        """The row before is read."""
+        self._room = MAX_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._room + 1)
+        self._room -= len(line)
+        if self._room < 0:
+            raise ShardError(f"{self._path}: a row longer than {MAX_ROW:,} characters")
+        if not line:
+            raise StopIteration
+        return line
 
 
 def read_json_lines(path: Path) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from atd.cli.app import app
-from atd.errors import BadSource
-from atd.manifest import Manifest, ManifestShard
+from atd.errors import BadSource, StorageFault
+from atd.manifest import Manifest, ManifestShard, hash_shard
 from atd.publishing import Verified, verify_folder
 from atd.publishing.packing import pack
 from atd.publishing.sources.opening import open_source
+from atd.publishing.tasks import done
 from atd.records import CutParameters
 from atd.schema import fields
 from atd.schema.fields import Field, Schema
@@ -69,6 +71,23 @@ def test_every_shard_that_is_wrong_is_named_in_order(copy: Path, workers: int) -
     assert "there is no such file" in found.bad[0].message
     assert "expected 20480 bytes, found more" in found.bad[1].message
     assert "expected the digest" in found.bad[2].message
+
+
+def test_pipes_in_a_folder_of_somebody_else_are_not_waited_for(copy: Path) -> None:
+    manifest = Manifest.load(copy)
+    shard = manifest.shards[0]
+    (copy / shard.name).unlink()
+    os.mkfifo(copy / shard.name)
+    with pytest.raises(StorageFault, match="cannot read the shard"):
+        hash_shard(copy / shard.name, shard.digest, shard.size)
+    results = copy / done.FOLDER
+    results.mkdir()
+    os.mkfifo(results / f"{'0' * 64}.json")
+    assert done.recall(copy, "0" * 64) is None
+    (copy / "atd.json").unlink()
+    os.mkfifo(copy / "atd.json")
+    with pytest.raises(BadSource, match="expected JSON"):
+        verify_folder(copy)
 
 
 def written(folder: Path, schema: Schema, samples: list[dict[str, object]]) -> ManifestShard:

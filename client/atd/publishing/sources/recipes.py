@@ -10,18 +10,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import BadSource, NeedsConsent
 from atd.publishing.infer import infer
 from atd.publishing.sources import files
 from atd.publishing.sources.keys import row_key
-from atd.publishing.sources.source import Pair, Progress, Source, SplitSource
+from atd.publishing.sources.source import Pair, Progress, Source, SplitSource, shown
 from atd.recipes.engine import Event
 from atd.recipes.parts import Samples
+from atd.recipes.places import PREPARED
 from atd.recipes.prepare import Prepared, prepare_dataset
 from atd.recipes.publishing import SCHEME
 from atd.schema.fields import Schema
+from atd.settings import Settings
 from atd.shards.keys import safe_key
 
 LOOKED_AT: Final = 1_000
@@ -48,7 +51,7 @@ def open_recipe(what: Any, split: str, progress: Progress) -> Source:
         AtdError: it could not be prepared.
     """
     if isinstance(what, Samples):
-        return _source({split: what}, what.name)
+        return _source({split: what}, what.name, Settings.load().cache_dir / PREPARED)
     prepared = _prepared(what, progress) if isinstance(what, str) else what
     if not prepared.splits:
         raise BadSource(
@@ -56,7 +59,8 @@ def open_recipe(what: Any, split: str, progress: Progress) -> Source:
             next_step='say it in the recipe: [samples.train], then image = "train.images" …',
         )
     splits = {files.split_name(name): one for name, one in prepared.splits.items()}
-    return _source(splits, prepared.id)
+    every = next(one for one in prepared.folder.parents if one.name == PREPARED)
+    return _source(splits, prepared.id, every)
 
 
 def _prepared(what: str, progress: Progress) -> Prepared:
@@ -71,7 +75,8 @@ def _prepared(what: str, progress: Progress) -> Prepared:
         raise NeedsConsent(error.message, next_step=f"first: atd prepare '{name}'") from error
 
 
-def _source(splits: Mapping[str, Samples], origin: str) -> Source:
+def _source(splits: Mapping[str, Samples], origin: str, every: Path) -> Source:
+    """The samples of these splits; ``every``: the folder of all prepared data."""
     heads = {name: list(itertools.islice(one, LOOKED_AT)) for name, one in splits.items()}
     empty = [name for name, head in heads.items() if not head]
     if empty:
@@ -83,8 +88,19 @@ def _source(splits: Mapping[str, Samples], origin: str) -> Source:
         origin=origin,
         schema=schema,
         splits={name: SplitSource(parts[name].pairs) for name in files.in_order(iter(parts))},
-        travels=(f"the fields {', '.join(schema.names)} of every sample",),
+        travels=(
+            f"the fields {', '.join(schema.names)} of every sample",
+            *_of_yours(splits, every),
+        ),
     )
+
+
+def _of_yours(splits: Mapping[str, Samples], every: Path) -> Iterator[str]:
+    """What a recipe, which may be a stranger's, takes from folders that its user named."""
+    parts = (part for one in splits.values() for part in one.fields.values())
+    for path in dict.fromkeys(part.path for part in parts):
+        if not path.is_relative_to(every):
+            yield f"what the recipe reads from {shown(path)}, which is no file that it fetched"
 
 
 def _keyed(head: list[dict[str, Any]]) -> bool:

@@ -37,6 +37,7 @@ FOLDER: Final = ".tasks.tmp"
 
 _FORMAT: Final = "atd-task-1"
 _MOST_BYTES: Final = 1 << 26
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,8 @@ def _all(results: Path) -> Iterator[Made]:
 def _read(path: Path) -> Made | None:
     """The result in a file; None where there is none, or none that can be read."""
     try:
-        with path.open("rb") as file:
+        # A pipe in its place is not waited for: nobody else than us writes here, or should.
+        with open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS)) as file:
             value = json.loads(file.read(_MOST_BYTES))
         shards = tuple(
             ManifestShard(name, Cid.parse(digest), size, samples)
