@@ -73,6 +73,12 @@ class Repository:
         found = [version for of, _, version in keys if of == name]
         return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
 
+    @property
+    def previews(self) -> set[str]:
+        """The CIDs of the previews that releases refer to."""
+        releases = self.records("release").values()
+        return {one["preview"]["ref"]["$link"] for one in releases if "preview" in one}
+
     def parts(self, name: str) -> dict[str, list[dict[str, Any]]]:
         """The shards of each release of ``name``, over its splits, as its lists have them."""
         lists = self.records("shards")

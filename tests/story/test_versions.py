@@ -98,14 +98,14 @@ def test_changed_data_makes_the_next_release_and_sends_only_new_shards(
     alice: Person, bob: Person, first: dict[str, Any], desk: Path
 ) -> None:
     path = str(write(desk / "changed.npz", ROWS, changed=100))
-    before = alice.repository.blobs
+    before = alice.repository.blobs | alice.repository.previews
     answer = alice.json("publish", path, "--name", "numbers", "--notes", "One row is black.")
     assert answer["version"] == "1.1.0"
     assert answer["newShards"] == 1
     parts = alice.repository.parts("numbers")
     old, new = ({entry["digest"]["$link"] for entry in parts[v]} for v in ("1.0.0", "1.1.0"))
     (added,) = new - old
-    assert alice.repository.blobs - before == {added}
+    assert alice.repository.blobs - alice.repository.previews - before == {added}
     assert answer["uploaded"] == next(
         entry["size"] for entry in parts["1.1.0"] if entry["digest"]["$link"] == added
     )
@@ -164,7 +164,9 @@ def test_another_schema_makes_a_major_version(alice: Person, bob: Person, desk: 
     table.write_text("id,petals,colour\na,4,red\nb,5,blue\n")
     grown = alice.json("publish", str(table), "--name", "table")
     table.write_text("id,petals,colour\na,four,red\nb,5,blue\n")
-    other = alice.json("publish", str(table), "--name", "table")
+    kept = alice.run("publish", str(table), "--name", "table", code=17)
+    assert "petals: int64 -> string" in kept.err
+    other = alice.json("publish", str(table), "--name", "table", "--yes")
     assert [grown["version"], other["version"]] == ["1.1.0", "2.0.0"]
     ref = f"@{alice.handle}/table"
     found = {

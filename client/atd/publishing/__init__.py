@@ -2,7 +2,7 @@
 
 ::
 
-    sources ──▶ Source ── packing ──▶ shards + atd.json ── client ──▶ daemon: upload, records, proof
+    sources ──▶ Source ── packing ──▶ shards + atd.json ── publication ──▶ daemon: upload, proof
                   └────── planning ──▶ what would be (``--dry-run``)
 
 Packing runs in this process, where the user's generator lives; credentials, journal and network

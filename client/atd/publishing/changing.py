@@ -1,22 +1,21 @@
 """What a publication changes, told before it is carried out.
 
 Belongs here: asking the daemon what committing would change, counting samples where that costs
-nothing, telling and asking the user; and the same of a dry run, as far as it is known before
+nothing, telling the user; and the same of a dry run, as far as it is known before
 anything is packed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from atd import api
 from atd.comparing import Changes, KeyCounts, SplitChange, differences, schema_step, split_changes
-from atd.errors import AtdError, NeedsConsent
+from atd.errors import AtdError
 from atd.manifest import Manifest
-from atd.publishing.planning import Plan
 from atd.publishing.previous import Previous
 from atd.publishing.sources.source import Source
 from atd.service import OnProgress
@@ -61,31 +60,6 @@ def tell(changes: Changes, on_progress: OnProgress | None) -> None:
     """Say what changes, before it does."""
     if on_progress is not None:
         on_progress({"step": {"name": "changes", "detail": changes.summary}})
-
-
-def agree(
-    changes: Changes,
-    name: str,
-    yes: bool,
-    confirm: Callable[[Plan], bool] | None,
-    planned: Callable[[], Plan],
-) -> None:
-    """Go on only if somebody agreed to what takes much away.
-
-    Args:
-        confirm: asked with the plan that ``planned`` makes; where it is None, ``yes`` decides.
-
-    Raises:
-        NeedsConsent: nobody did.
-    """
-    if not changes.consequences:
-        return
-    if not (confirm(replace(planned(), changes=changes)) if confirm is not None else yes):
-        raise NeedsConsent(
-            f"{name} stays at {changes.before}: in what would follow, "
-            f"{'; '.join(changes.consequences)}",
-            next_step="if that is meant, agree to it: yes=True, or --yes",
-        )
 
 
 def _appended(manifest: Manifest) -> dict[str, KeyCounts]:

@@ -67,3 +67,25 @@ class PublishedRelease:
             changes=Changes.from_json(value["changes"]) if "changes" in value else None,
             raw=value,
         )
+
+    @classmethod
+    def repeated(cls, begun: Mapping[str, Any], name: str) -> PublishedRelease:
+        """The latest release, which added just these samples already.
+
+        Args:
+            begun: what ``network.atd.publishing.begin`` answered.
+        """
+        last = begun["previous"]
+        said = {
+            **{key: begun[key] for key in ("did", "handle") if key in begun},
+            **{key: last[key] for key in ("uri", "cid", "version", "samples", "shards")},
+            "name": name,
+            "bytes": last["size"],
+            "unchanged": True,
+            "newShards": 0,
+            "uploaded": 0,
+            "warnings": [
+                f"{last['version']} added these samples already: they were not added again"
+            ],
+        }
+        return cls.from_json(said)
