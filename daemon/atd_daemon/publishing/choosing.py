@@ -14,9 +14,8 @@ from atd.protocol.syntax import Did
 from atd.records import SchemaRecord, release_uri, schema_uri
 from atd.versions import Step, following
 from atd_daemon.publishing.asked import Card
-from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.decide import Decision, decide
-from atd_daemon.publishing.destinations.base import Destination
+from atd_daemon.publishing.goal import Goal
 from atd_daemon.publishing.journal import Entry
 from atd_daemon.publishing.sending import Sender
 
@@ -32,15 +31,7 @@ class Chooser:
     def _did(self) -> Did:
         return self.entry.did
 
-    async def choose(
-        self,
-        current: Current,
-        manifest: Manifest,
-        card: Card,
-        destination: Destination,
-        *,
-        recipe: bool = False,
-    ) -> Decision:
+    async def choose(self, goal: Goal, card: Card, *, recipe: bool = False) -> Decision:
         """What to write, under a version that nothing was ever published under.
 
         Args:
@@ -51,12 +42,12 @@ class Chooser:
         """
         request = self.entry.request
         asked = request.get("version")
-        here = {entry.digest for part, entry in current.entries() if destination.has(part, entry)}
+        manifest, here = goal.manifest, goal.here
         elsewhere = bool(request["storeAsked"]) and any(
             shard.digest not in here for shard in manifest.shards
         )
         decision = decide(
-            current,
+            goal.current,
             manifest,
             card,
             asked=asked,

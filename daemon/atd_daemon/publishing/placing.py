@@ -11,31 +11,31 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from atd.manifest import Manifest, ManifestShard
+from atd.manifest import ManifestShard
 from atd.protocol.cbor import Cid
 from atd.records import BlobRef
-from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.destinations.base import Destination, Staged
 from atd_daemon.publishing.destinations.blobs import MIME
-from atd_daemon.publishing.journal import Journal
+from atd_daemon.publishing.goal import Goal
 from atd_daemon.publishing.patience import Listener, Patience
-from atd_daemon.publishing.sending import Checkpoint
+from atd_daemon.publishing.tools import Tools
 from atd_daemon.publishing.words import counted
 
 
-@dataclass
+@dataclass(frozen=True)
 class Placing:
     """The shards of one publication, ``id``, whose files are in ``folder``."""
 
-    destination: Destination
-    journal: Journal
+    tools: Tools
+    goal: Goal
     id: str
     folder: Path
-    current: Current
-    manifest: Manifest
     patience: Patience
     listener: Listener
-    checkpoint: Checkpoint
+
+    @property
+    def _destination(self) -> Destination:
+        return self.goal.destination
 
     async def place(self, *, anew: bool = False) -> dict[Cid, BlobRef]:
         """Every shard at the destination; returns the blobs of those that are blobs.
@@ -43,16 +43,17 @@ class Placing:
         Args:
             anew: believe only what a release refers to, not what the journal remembers.
         """
-        destination = self.destination
+        destination = self._destination
         published = {
             entry.digest: entry
-            for part, entry in self.current.entries()
+            for part, entry in self.goal.current.entries()
             if destination.has(part, entry)
         }
         blobs = {digest: one.blob for digest, one in published.items() if one.blob is not None}
-        missing = {one.digest: one for one in self.manifest.shards if one.digest not in published}
+        shards = self.goal.manifest.shards
+        missing = {one.digest: one for one in shards if one.digest not in published}
         if anew:
-            self.journal.forget_uploads(destination.place_key, missing)
+            self.tools.journal.forget_uploads(destination.place_key, missing)
         total, done = sum(shard.size for shard in missing.values()), 0
         for number, shard in enumerate(missing.values()):
             self.listener.progress(
@@ -70,28 +71,28 @@ class Placing:
 
     async def check(self, old: Collection[Cid]) -> None:
         """Ask for every shard that is not among ``old``."""
-        for shard in {one.digest: one for one in self.manifest.shards}.values():
+        for shard in {one.digest: one for one in self.goal.manifest.shards}.values():
             if shard.digest not in old:
                 await self._check(shard)
 
     async def _place(self, shard: ManifestShard) -> BlobRef | None:
         """One shard at its destination; checked, where strangers can have it at once."""
-        key = self.destination.place_key
+        key = self._destination.place_key
         staged = Staged(self.folder / shard.name, shard)
-        known = self.journal.uploaded(key, shard.digest)
+        known = self.tools.journal.uploaded(key, shard.digest)
         placed = await self.patience.harmless(
-            f"uploading {shard.name}", lambda: self.destination.place(staged, known)
+            f"uploading {shard.name}", lambda: self._destination.place(staged, known)
         )
         if placed.sent:
-            self.checkpoint("sent a shard")
+            self.tools.checkpoint("sent a shard")
             blob = placed.blob or BlobRef(shard.digest, MIME, shard.size)
-            self.journal.remember_upload(key, self.id, blob)
-        if self.destination.early:
+            self.tools.journal.remember_upload(key, self.id, blob)
+        if self._destination.early:
             await self._check(shard)
-        self.checkpoint("placed a shard")
+        self.tools.checkpoint("placed a shard")
         return placed.blob
 
     async def _check(self, shard: ManifestShard) -> None:
         await self.patience.harmless(
-            f"asking for {shard.name}", lambda: self.destination.check(shard)
+            f"asking for {shard.name}", lambda: self._destination.check(shard)
         )

@@ -21,7 +21,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -47,6 +47,7 @@ from atd_daemon.publishing.current import Current
 from atd_daemon.publishing.decide import Decision
 from atd_daemon.publishing.destinations.base import Destination
 from atd_daemon.publishing.destinations.kinds import Spec
+from atd_daemon.publishing.goal import Goal
 from atd_daemon.publishing.journal import Entry, Plan
 from atd_daemon.publishing.patience import MAX_WAIT_S, Listener, Patience
 from atd_daemon.publishing.placing import Placing
@@ -61,6 +62,15 @@ CONSENT: Final = (
     "copy them, and a copy that was made cannot be taken back"
 )
 _BLOB_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was decided: what to write, under which version, with which recipe."""
+
+    decision: Decision
+    changes: Changes | None
+    recipe: Carried
 
 
 class Run:
@@ -102,24 +112,20 @@ class Run:
             self._tools.journal.drop_plan(self._entry.id)
             if current.dataset is None and not self._request.consent:
                 raise NeedsConsent(CONSENT.format(name=self._entry.name))
-        manifest, destination = await self._whole(current, staged, plan)
+        goal = await self._goal(current, staged, plan)
         if plan is None:
-            recipe = await self._carried(current)
-            decision = await self._choose(current, manifest, destination, recipe)
-            if decision.nothing:
-                return await self._unchanged(current, manifest)
-            changes = changes_of(current, manifest, decision)
-            if changes is not None and not self._request.consent:
-                refuse_unasked(changes, self._entry.name)
-            plan = await self._plan(
-                decision, changes, current, manifest, staged, destination, recipe
-            )
+            chosen = await self._choose(goal)
+            if chosen.decision.nothing:
+                return await self._unchanged(goal)
+            if chosen.changes is not None and not self._request.consent:
+                refuse_unasked(chosen.changes, self._entry.name)
+            plan = await self._plan(goal, chosen)
         else:
             self._listener.step(name="resumed", detail=f"release {plan.release.uri.rkey}")
-        await self._send(plan, current, manifest, destination)
-        resolved = await self._read_back(plan, manifest, current, destination)
+        await self._send(plan, goal)
+        resolved = await self._read_back(plan, goal)
         await self._adopt(staged)
-        return self._result(plan, resolved, destination)
+        return self._result(plan, resolved, goal.destination)
 
     async def compare(self) -> Changes | None:
         """What `run` would change; None where it would follow no release, or write none."""
@@ -130,10 +136,7 @@ class Run:
         if plan is not None:
             known = plan.about.get("changes")
             return None if known is None else Changes.from_json(known)
-        manifest, destination = await self._whole(current, staged, None)
-        recipe = await self._carried(current)
-        decision = await self._choose(current, manifest, destination, recipe)
-        return changes_of(current, manifest, decision)
+        return (await self._choose(await self._goal(current, staged, None))).changes
 
     # --- check, decide ---------------------------------------------------------------------------
 
@@ -206,9 +209,7 @@ class Run:
             said.append(str(self._beside.digest))
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    async def _whole(
-        self, current: Current, staged: Manifest, plan: Plan | None
-    ) -> tuple[Manifest, Destination]:
+    async def _goal(self, current: Current, staged: Manifest, plan: Plan | None) -> Goal:
         """What the release is to hold, and where: what is staged, after what it is appended to.
 
         What landed already is not put together again: what is published by now has it all.
@@ -216,11 +217,12 @@ class Run:
         name = self._entry.name
         landed = plan is not None and current.head.cid == plan.head.cid
         if landed or not self._entry.request.get("append"):
-            return staged, await self._destination(staged, staged)
+            destination = await self._destination(staged, staged)
+            return Goal(current, staged, staged, destination)
         manifest = appended(current, staged, name)
         destination = await self._destination(manifest, staged)
         check_reachable(current, destination, name)
-        return manifest, destination
+        return Goal(current, staged, manifest, destination)
 
     async def _carried(self, current: Current) -> Carried:
         tools, recipe = self._tools, self._request.recipe
@@ -230,88 +232,51 @@ class Run:
             lambda: carried(tools.resolver, current, self._entry.name, recipe, now),
         )
 
-    async def _choose(
-        self, current: Current, manifest: Manifest, destination: Destination, recipe: Carried
-    ) -> Decision:
-        request = self._entry.request
+    async def _choose(self, goal: Goal) -> Chosen:
+        current, request = goal.current, self._entry.request
+        recipe = await self._carried(current)
         if "previous" in request:
             check_unmoved(current, request["previous"], self._entry.name)
         if current.trouble is not None:
             detail = f"what is published is not usable, and is replaced: {current.trouble[:2000]}"
             self._listener.step(name="warning", detail=detail)
         chooser = Chooser(self._sender, self._entry)
-        return await chooser.choose(
-            current, manifest, self._request.card, destination, recipe=recipe.changed
-        )
+        decision = await chooser.choose(goal, self._request.card, recipe=recipe.changed)
+        return Chosen(decision, changes_of(current, goal.manifest, decision), recipe)
 
-    async def _unchanged(self, current: Current, manifest: Manifest) -> Published:
+    async def _unchanged(self, goal: Goal) -> Published:
         """Nothing to write: say so, and keep the shards that were packed."""
-        assert current.resolved is not None
-        self._listener.step(name="unchanged", detail=f"release {current.version} has this data")
-        await self._adopt(manifest)
-        found = current.resolved
+        found, version = goal.current.resolved, goal.current.version
+        assert found is not None
+        self._listener.step(name="unchanged", detail=f"release {version} has this data")
+        await self._adopt(goal.manifest)
         return published_of(found, self._identity, unchanged=True, new_shards=0, uploaded=0)
 
-    def _placing(self, current: Current, manifest: Manifest, destination: Destination) -> Placing:
-        tools = self._tools
+    def _placing(self, goal: Goal) -> Placing:
         return Placing(
-            destination,
-            tools.journal,
-            self._entry.id,
-            self._folder,
-            current,
-            manifest,
-            self._patience,
-            self._listener,
-            tools.checkpoint,
+            self._tools, goal, self._entry.id, self._folder, self._patience, self._listener
         )
 
     # --- place, compose --------------------------------------------------------------------------
 
-    async def _plan(
-        self,
-        decision: Decision,
-        changes: Changes | None,
-        current: Current,
-        manifest: Manifest,
-        staged: Manifest,
-        destination: Destination,
-        recipe: Carried,
-    ) -> Plan:
+    async def _plan(self, goal: Goal, chosen: Chosen) -> Plan:
+        card_only = chosen.decision.version is None
         blobs: Mapping[Cid, BlobRef] = {}
         preview: BlobRef | None = None
-        new: frozenset[Cid] = frozenset()
-        if decision.version is not None:
-            published = {entry.digest for _, entry in current.entries()}
-            new = frozenset(shard.digest for shard in manifest.shards) - published
-            blobs = await self._placing(current, manifest, destination).place()
+        if not card_only:
+            blobs = await self._placing(goal).place()
             preview = await self._beside.place()
-        tids = iter(self._tools.journal.tids(2 * len(manifest.shards) + 2))
-        composer = Composer(
-            did=self._did,
-            name=self._entry.name,
-            current=current,
-            manifest=manifest,
-            request=self._request,
-            base=destination.base,
-            blobs=blobs,
-            kept=kept_entries(current) if self._entry.request.get("append") else {},
-            known={content_of(part.record): part.ref for part in current.parts()},
-            schema=await self._schema(decision, current, manifest),
-            tid=lambda: next(tids),
-            now=self._tools.clock.now(),
-            preview=preview,
-            carried=recipe,
-        )
-        previous = None if current.resolved is None else current.resolved.release.ref.to_value()
+        composer = await self._composer(goal, chosen, blobs, preview)
+        resolved, changes = goal.current.resolved, chosen.changes
         about = {
-            "newShards": len(new),
-            "cardOnly": decision.version is None,
+            "newShards": 0 if card_only else len(goal.new),
+            "cardOnly": card_only,
             "changes": None if changes is None else changes.to_json(),
-            "previous": previous,
+            "previous": None if resolved is None else resolved.release.ref.to_value(),
         }
         # A hundred thousand shards are encoded for seconds: nobody else is to wait for that.
-        made = await asyncio.to_thread(composer.compose, decision, self._plan_key(staged))
+        key = self._plan_key(goal.staged)
+        made = await asyncio.to_thread(composer.compose, chosen.decision, key)
         plan = replace(made, about=about)
         self._tools.journal.save_plan(self._entry.id, plan)
         self._listener.step(
@@ -322,23 +287,41 @@ class Run:
         self._tools.checkpoint("planned")
         return plan
 
-    async def _schema(
-        self, decision: Decision, current: Current, manifest: Manifest
-    ) -> StrongRef | None:
+    async def _composer(
+        self, goal: Goal, chosen: Chosen, blobs: Mapping[Cid, BlobRef], preview: BlobRef | None
+    ) -> Composer:
+        current, manifest = goal.current, goal.manifest
+        tids = iter(self._tools.journal.tids(2 * len(manifest.shards) + 2))
+        return Composer(
+            did=self._did,
+            name=self._entry.name,
+            current=current,
+            manifest=manifest,
+            request=self._request,
+            base=goal.destination.base,
+            blobs=blobs,
+            kept=kept_entries(current) if self._entry.request.get("append") else {},
+            known={content_of(part.record): part.ref for part in current.parts()},
+            schema=await self._schema(chosen.decision, goal),
+            tid=lambda: next(tids),
+            now=self._tools.clock.now(),
+            preview=preview,
+            carried=chosen.recipe,
+        )
+
+    async def _schema(self, decision: Decision, goal: Goal) -> StrongRef | None:
         """The schema record to use again; None: a new one is needed."""
         if decision.version is None:
             return None
-        if decision.same_schema and current.resolved is not None:
-            return current.resolved.release.record.schema
+        if decision.same_schema and goal.current.resolved is not None:
+            return goal.current.resolved.release.record.schema
         uri = schema_uri(self._did, self._entry.name, decision.version)
         found = await self._sender.at(uri)
         return None if found.cid is None else StrongRef(uri, found.cid)
 
     # --- send, read back, adopt ------------------------------------------------------------------
 
-    async def _send(
-        self, plan: Plan, current: Current, manifest: Manifest, destination: Destination
-    ) -> None:
+    async def _send(self, plan: Plan, goal: Goal) -> None:
         guard = Guard(plan.head.uri, plan.base)
         for attempt in range(_BLOB_ROUNDS):
             try:
@@ -353,13 +336,11 @@ class Run:
                     raise
                 detail = "the PDS lost blobs that no record referred to yet: uploading them again"
                 self._listener.step(name="uploading again", detail=detail)
-                await self._placing(current, manifest, destination).place(anew=True)
+                await self._placing(goal).place(anew=True)
                 await self._beside.place(anew=True)
         self._listener.step(name="written", detail=f"{plan.head.uri} -> {plan.release.uri}")
 
-    async def _read_back(
-        self, plan: Plan, manifest: Manifest, current: Current, destination: Destination
-    ) -> ResolvedDataset:
+    async def _read_back(self, plan: Plan, goal: Goal) -> ResolvedDataset:
         """Everything that was published, proved from the PDS; every new shard, asked for."""
         ref = DatasetRef(self._did, self._entry.name)
         resolved = await self._patience.harmless(
@@ -376,10 +357,10 @@ class Run:
                     f"but read back {found.uri} as {found.cid}",
                     next_step="another program may have published meanwhile: run it again",
                 )
-        if not destination.early and not plan.about["cardOnly"]:
-            landed = current.head.cid == plan.head.cid  # by an earlier run, which checked nothing
-            old = set() if landed else {entry.digest for _, entry in current.entries()}
-            await self._placing(current, manifest, destination).check(old)
+        if not goal.destination.early and not plan.about["cardOnly"]:
+            # What landed by an earlier run was not checked by it.
+            landed = goal.current.head.cid == plan.head.cid
+            await self._placing(goal).check(frozenset() if landed else goal.old)
         if not plan.about["cardOnly"]:
             await self._beside.check(resolved.release.record.preview)
         self._listener.step(name="proved", detail=f"rev {resolved.head.rev}")
