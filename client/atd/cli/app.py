@@ -26,12 +26,14 @@ from atd.cli import (
     keep,
     lock,
     output,
+    packing,
     prepare,
     prove,
     publishing,
     recipe,
     settings,
     stats,
+    unpublishing,
 )
 from atd.cli.words import examples
 from atd.errors import AtdError
@@ -93,6 +95,8 @@ def root(
 for _module in (
     accounts,
     publishing,
+    packing,
+    unpublishing,
     edit,
     browse,
     stats,

@@ -12,19 +12,16 @@ import typer
 from atd import editing
 from atd.cli import cardfiles, output
 from atd.cli.cardwords import AgreementOption, CreatorOption, TaskOption, creators_of, text_of
-from atd.cli.options import JsonOption, YesOption
+from atd.cli.options import AccountOption, JsonOption, YesOption
 from atd.cli.progress import progress_line
-from atd.cli.questions import confirm
+from atd.cli.questions import must_agree
 from atd.cli.words import examples
 from atd.editing import Edited
-from atd.errors import InvalidSyntax, NeedsConsent
+from atd.errors import InvalidSyntax
 from atd.names import check_url
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A data set of yours, also as @HANDLE/NAME.")
-]
-AccountOption = Annotated[
-    str | None, typer.Option(metavar="HANDLE", help="The account; the only one if absent.")
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
@@ -230,10 +227,8 @@ def _carry_out(
             if done.changes and not dry_run:
                 show.clear()
                 _print_changes(done, output.note)
-                if not confirm(
-                    f"Write this to {done.ref}?", without_terminal=f"{done.ref} was not changed"
-                ):
-                    raise NeedsConsent(f"{done.ref} was not changed: you did not agree")
+                untouched = f"{done.ref} was not changed"
+                must_agree(f"Write this to {done.ref}?", untouched=untouched)
                 done = ask(base=done.cid, on_progress=show)
     undo = back(done) if done.written else None
     if json:

@@ -23,6 +23,13 @@ PreviousKeyOption = Annotated[
         "--allow-previous-key", help="Accept records signed by an earlier key of the publisher."
     ),
 ]
+AccountOption = Annotated[
+    str | None, typer.Option(metavar="HANDLE", help="The account; the only one if absent.")
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="HANDLE", help="The account; the only one if absent."),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Agree without being asked.")]
 SplitOption = Annotated[
     list[str] | None,

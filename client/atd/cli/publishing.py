@@ -1,15 +1,12 @@
-"""``atd publish``, ``atd pack``, ``atd unpublish``."""
+"""``atd publish``: what is asked, shown and said of a publication."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from atd import publishing, service
+from atd import publishing
 from atd.cli import output
 from atd.cli.cardwords import (
     AgreementOption,
@@ -21,73 +18,28 @@ from atd.cli.cardwords import (
     text_of,
 )
 from atd.cli.changes import print_changes, print_way_back
-from atd.cli.options import EngineOption, JsonOption, WorkersOption, YesOption
-from atd.cli.own_code import OWN_CODE, own
+from atd.cli.options import AccountOption, EngineOption, JsonOption, WorkersOption, YesOption
 from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
+from atd.cli.sourcewords import (
+    OrderOption,
+    PreviewOption,
+    SchemaOption,
+    ShardSizeOption,
+    SkipBadOption,
+    SourceArgument,
+    SplitNameOption,
+    StripOption,
+    class_of,
+    source_of,
+)
 from atd.cli.words import examples
-from atd.errors import InvalidSyntax, NeedsConsent, RecordAbsent
+from atd.errors import InvalidSyntax
 from atd.names import check_name, check_split, check_url, check_version
 from atd.recipes import publishing as recipes
 from atd.refs import parse_authority
 from atd.settings import Settings
-
-
-class Order(StrEnum):
-    """In which order samples go into shards."""
-
-    HASH = "hash"
-    KEEP = "keep"
-
-
-SourceArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="PATH",
-        help="A file, a folder or a pattern of them; - for JSON Lines on stdin; MODULE:FUNCTION "
-        "for your own code.",
-    ),
-]
-SchemaOption = Annotated[
-    str | None,
-    typer.Option(metavar="MODULE:CLASS", help="What a sample is; inferred if absent."),
-]
-SplitNameOption = Annotated[
-    str,
-    typer.Option("--split", metavar="NAME", help="The split of samples that do not say theirs."),
-]
-StripOption = Annotated[
-    bool, typer.Option("--strip-metadata", help="Take EXIF (places, cameras) out of images.")
-]
-SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out what cannot be published; names each.")
-]
-
-
-class Preview(StrEnum):
-    """What is stored beside the shards, to be looked at without them."""
-
-    FULL = "full"
-    STATISTICS = "statistics"
-    NONE = "none"
-
-
-PreviewOption = Annotated[
-    Preview | None,
-    typer.Option(
-        metavar="full|statistics|none",
-        help="What to store beside the shards; full has a few samples, too.",
-    ),
-]
-ShardSizeOption = Annotated[
-    int | None,
-    typer.Option(min=65536, metavar="BYTES", help="Bytes of a shard to aim at, 65536 or more."),
-]
-_order = typer.Option(
-    metavar="hash|keep", help="hash: an edit changes one shard; keep: the order of the source."
-)
-OrderOption = Annotated[Order | None, _order]
 
 _PUBLISH = examples(
     "atd publish ./flowers --name flowers --license CC-BY-4.0",
@@ -99,27 +51,17 @@ _PUBLISH = examples(
     "atd publish recipe:com.lecun.mnist --name mnist     # what a recipe prepares",
     after="Interrupted? The same command again goes on where it was.",
 )
-_PACK = examples(
-    "atd pack ./flowers -o ./flowers-shards",
-    "atd preview ./flowers-shards",
-    "atd publish ./flowers-shards --name flowers",
-)
-_UNPUBLISH = examples("atd unpublish flowers", "atd unpublish flowers --from alice.example.com")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command of this module."""
     app.command("publish", epilog=_PUBLISH)(publish)
-    app.command("pack", epilog=_PACK)(pack)
-    app.command("unpublish", epilog=_UNPUBLISH)(unpublish)
 
 
 def publish(
     path: SourceArgument,
     name: Annotated[str, typer.Option(metavar="NAME", help="Its name, such as flowers.")],
-    to: Annotated[
-        str | None, typer.Option(metavar="HANDLE", help="The account; the only one if absent.")
-    ] = None,
+    to: AccountOption = None,
     license: Annotated[
         str | None, typer.Option(metavar="SPDX", help="The licence, such as CC-BY-4.0.")
     ] = None,
@@ -196,7 +138,7 @@ def publish(
     )
     same: dict[str, Any] = {
         "name": name,
-        "schema": _class(schema),
+        "schema": class_of(schema),
         "to": to,
         "title": title,
         "description": text_of(description),
@@ -216,7 +158,7 @@ def publish(
         "skip_bad": skip_bad,
         "preview": preview and preview.value,
     }
-    source = _source(path)
+    source = source_of(path)
     made_by = None if recipe is None else recipes.publishable(recipe, Settings.load())
     with progress_line("uploading", quiet=json) as show:
         if dry_run:
@@ -247,113 +189,6 @@ def publish(
         _print_release(release)
 
 
-def pack(
-    path: SourceArgument,
-    out: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder for the shards.")
-    ],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The data set's name, if it has one.")
-    ] = None,
-    split: SplitNameOption = "train",
-    schema: SchemaOption = None,
-    shard_size: ShardSizeOption = None,
-    order: Annotated[Order, _order] = Order.HASH,
-    strip_metadata: StripOption = False,
-    skip_bad: SkipBadOption = False,
-    engine: EngineOption = None,
-    workers: WorkersOption = None,
-    preview: PreviewOption = Preview.FULL,
-    json: JsonOption = False,
-) -> None:
-    """Write shards to a folder, without publishing.
-
-    DIR gets the shards, an atd.json and a preview.json: atd.load("DIR") reads it, and so does
-    atd publish.
-    """
-    source = _source(path)
-    skipped: list[str] = []
-    with progress_line(quiet=json) as show:
-
-        def told(event: Mapping[str, Any]) -> None:
-            if event.get("step", {}).get("name") == publishing.LEFT_OUT:
-                skipped.append(event["step"]["detail"])
-            show(event)
-
-        made = publishing.pack_folder(
-            source,
-            out,
-            name=name,
-            split=check_split(split),
-            schema=_class(schema),
-            shard_size=shard_size,
-            order=order.value,
-            strip_metadata=strip_metadata,
-            skip_bad=skip_bad,
-            engine=engine,
-            workers=workers,
-            preview=(preview or Preview.FULL).value,
-            on_progress=told,
-        )
-    if json:
-        output.emit(
-            {
-                "folder": str(out),
-                "shards": len(made.shards),
-                "samples": made.samples,
-                "bytes": made.size,
-                "splits": {
-                    name: sum(shard.samples for shard in shards)
-                    for name, shards in made.splits.items()
-                },
-                **({"skipped": skipped} if skip_bad else {}),
-            }
-        )
-        return
-    output.say(
-        f"{output.clean(out)}: {output.plural(len(made.shards), 'shard')}, "
-        f"{output.plural(made.samples, 'sample')}, {output.human_bytes(made.size)}"
-    )
-
-
-def unpublish(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")],
-    account: Annotated[
-        str | None,
-        typer.Option("--from", metavar="HANDLE", help="The account; the only one if absent."),
-    ] = None,
-    yes: YesOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Delete a data set: its records, in all versions.
-
-    Copies that others made stay where they are, and so do shards outside the PDS.
-    """
-    check_name(name)
-    if not yes:
-        output.note(
-            f"This deletes every record of {name}, in all versions, and the shards on the PDS.\n"
-            "Copies that others made, and shards elsewhere, stay where they are."
-        )
-        untouched = f"{name} was not unpublished"
-        if not confirm(f"Unpublish {name}?", without_terminal=untouched):
-            raise NeedsConsent(f"{untouched}: you did not agree")
-    with progress_line("deleting", quiet=json) as show:
-        try:
-            result = service.unpublish(name, account=account, consent=True, on_progress=show)
-        except RecordAbsent as error:
-            raise RecordAbsent(
-                f"{name} is not published: {error.message}",
-                next_step=f"see what is, with: atd ls {account or '@HANDLE'}",
-            ) from error
-    if json:
-        output.emit(result)
-        return
-    output.say(f"{name}: {output.plural(len(result['records']), 'record')} deleted, proved absent")
-    for place in result.get("kept", ()):
-        output.say(f"  may stay: {output.clean(place)}")
-
-
 def _check(
     name: str,
     to: str | None,
@@ -377,22 +212,6 @@ def _check(
             f"shards cannot go to {store!a}",
             next_step="give --store pds, a folder, s3://BUCKET/PREFIX or https://HOST/PATH/",
         )
-
-
-def _class(reference: str | None) -> Any:
-    """The class that ``module:Class`` names."""
-    return None if reference is None else own(reference, "MODULE:CLASS", "Flower")
-
-
-def _source(path: str) -> Any:
-    """What PATH says: itself, or what the user's function gives where it is MODULE:FUNCTION.
-
-    Only here, never in the library: a path that a program was given must not become code.
-    """
-    if path.startswith(recipes.SCHEME) or not OWN_CODE.fullmatch(path) or Path(path).exists():
-        return path
-    output.note(f"{path}: running your own code, from this folder")
-    return own(path, "MODULE:FUNCTION", "samples", call=True)
 
 
 def _ask(plan: Any) -> bool:

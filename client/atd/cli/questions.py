@@ -41,6 +41,19 @@ def confirm(question: str, *, without_terminal: str) -> bool:
             return answer in _YES
 
 
+def must_agree(question: str, *, untouched: str) -> None:
+    """Ask a question, and go on only if the answer is yes.
+
+    Args:
+        untouched: what was not done otherwise.
+
+    Raises:
+        NeedsConsent: the answer is no, or nobody can be asked.
+    """
+    if not confirm(question, without_terminal=untouched):
+        raise NeedsConsent(f"{untouched}: you did not agree")
+
+
 def app_password(handle: str, *, from_stdin: bool) -> str:
     """The app password of ``handle``: from the first line of stdin, or typed unseen.
 

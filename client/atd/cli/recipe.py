@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from atd.cli import output
-from atd.cli.options import JsonOption, YesOption
+from atd.cli.options import AccountOption, FromOption, JsonOption, YesOption
 from atd.cli.preparing import bars, show_plan
 from atd.cli.progress import progress_line
-from atd.cli.questions import confirm
+from atd.cli.questions import must_agree
 from atd.cli.words import examples
-from atd.errors import NeedsConsent
 from atd.names import check_name
 from atd.recipes import planning, publishing, sealing
 from atd.recipes.values import to_value
@@ -21,9 +20,6 @@ from atd.settings import Settings
 
 WhatArgument = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A recipe of this machine, or a file.")
-]
-ToOption = Annotated[
-    str | None, typer.Option(metavar="HANDLE", help="The account; the only one if absent.")
 ]
 
 _PUBLISH = examples(
@@ -49,7 +45,7 @@ app = typer.Typer(
 @app.command("publish", epilog=_PUBLISH)
 def publish(
     what: WhatArgument,
-    to: ToOption = None,
+    to: AccountOption = None,
     yes: YesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be published; write nothing.")
@@ -79,10 +75,7 @@ def publish(
 @app.command("unpublish", epilog=_UNPUBLISH)
 def unpublish(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name.")],
-    account: Annotated[
-        str | None,
-        typer.Option("--from", metavar="HANDLE", help="The account; the only one if absent."),
-    ] = None,
+    account: FromOption = None,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -92,10 +85,9 @@ def unpublish(
     """
     check_name(name)
     if not yes:
-        untouched = f"the recipe {name} was not unpublished"
         output.note("Copies that others made stay where they are.")
-        if not confirm(f"Unpublish the recipe {name}?", without_terminal=untouched):
-            raise NeedsConsent(f"{untouched}: you did not agree")
+        what = f"the recipe {name}"
+        must_agree(f"Unpublish {what}?", untouched=f"{what} was not unpublished")
     with progress_line("deleting", quiet=json) as show:
         gone = publishing.remove(name, account, consent=True, on_progress=show)
     output.emit(gone) if json else output.say(f"{output.clean(gone['uri'])} deleted, proved absent")
@@ -148,9 +140,8 @@ def _ask(recipe: Any, plan: Any, settings: Settings) -> None:
     output.note(
         "\nPublishing is public: anyone may find and copy this, and copies cannot be called back."
     )
-    nothing = f"the recipe {recipe.name} is not published"
-    if not confirm(f"Publish the recipe {recipe.name}?", without_terminal=nothing):
-        raise NeedsConsent(f"{nothing}: you did not agree")
+    what = f"the recipe {recipe.name}"
+    must_agree(f"Publish {what}?", untouched=f"{what} is not published")
 
 
 def _print_published(said: Any, dry_run: bool) -> None:
