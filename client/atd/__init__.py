@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from atd.service import (
         DatasetDetail,
         DatasetInfo,
-        accounts,
-        login,
-        logout,
         ls,
         pull,
         search,
@@ -53,6 +50,7 @@ if TYPE_CHECKING:
         unpublish,
         verify,
     )
+    from atd.sessions import accounts, login, logout
     from atd.shards.batch import Batch, Ragged
     from atd.shards.media import Audio, Image
     from atd.statistics.asking import ReleaseStatistics, stats
@@ -77,9 +75,6 @@ _ROOMS = {
     "atd.service": (
         "DatasetDetail",
         "DatasetInfo",
-        "accounts",
-        "login",
-        "logout",
         "ls",
         "pull",
         "search",
@@ -87,6 +82,7 @@ _ROOMS = {
         "unpublish",
         "verify",
     ),
+    "atd.sessions": ("accounts", "login", "logout"),
     "atd.shards.batch": ("Batch", "Ragged"),
     "atd.shards.media": ("Audio", "Image"),
     "atd.statistics.asking": ("ReleaseStatistics", "stats"),

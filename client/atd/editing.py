@@ -15,7 +15,7 @@ from atd.changes import line_of
 from atd.connection import Connection
 from atd.errors import InvalidSyntax
 from atd.names import check_alias, check_version
-from atd.refs import DatasetRef, parse_authority, parse_dataset_ref, parse_name
+from atd.refs import DatasetRef, name_of, parse_authority, parse_dataset_ref, parse_name
 from atd.service import OnProgress, finish
 
 DISCOURAGED: Final = "Its publisher advises against using this data set."
@@ -48,8 +48,7 @@ class Edited:
     @property
     def ref(self) -> str:
         """What to pass to `atd.load`: by handle where that is proved, else by DID."""
-        owner = f"@{self.handle}" if self.handle else self.did
-        return f"{owner}/{self.name}"
+        return name_of(self.did, self.handle, self.name)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Edited:

@@ -163,6 +163,11 @@ def parse_name(text: str) -> NameRef | None:
         return None
 
 
+def name_of(did: str, handle: str | None, name: str) -> str:
+    """What names a data set to `atd.load`: by handle where that is proved, else by DID."""
+    return f"@{handle}/{name}" if handle else f"{did}/{name}"
+
+
 def parse_authority(text: str) -> Did | Handle:
     """A publisher as people write one: ``@alice.example.com``, ``alice.example.com`` or a DID.
 

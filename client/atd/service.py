@@ -19,7 +19,14 @@ from atd import api
 from atd.connection import Connection, Param
 from atd.errors import AmbiguousName, DaemonError, RecordAbsent
 from atd.protocol.syntax import Did
-from atd.refs import DatasetRef, NameRef, parse_authority, parse_dataset_ref, parse_name
+from atd.refs import (
+    DatasetRef,
+    NameRef,
+    name_of,
+    parse_authority,
+    parse_dataset_ref,
+    parse_name,
+)
 
 Event = Mapping[str, Any]
 OnProgress = Callable[[Event], None]
@@ -59,7 +66,7 @@ class DatasetInfo:
     @property
     def ref(self) -> str:
         """What to pass to `atd.load`: by handle where that is proved, else by DID."""
-        return f"@{self.handle}/{self.name}" if self.handle else f"{self.did}/{self.name}"
+        return name_of(self.did, self.handle, self.name)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DatasetInfo:
@@ -421,33 +428,6 @@ def unpublish(
     if account is not None:
         question["account"] = str(parse_authority(account))
     return finish((connection or Connection()).stream(api.UNPUBLISH, question), on_progress)
-
-
-def login(
-    handle: str, password: str, *, pds: str | None = None, connection: Connection | None = None
-) -> Mapping[str, Any]:
-    """Log in with an app password, which is used once and not kept; gives ``did``, ``pds`` …"""
-    question = {"handle": str(parse_authority(handle)), "password": password}
-    if pds is not None:
-        question["pds"] = pds
-    account: Mapping[str, Any] = (connection or Connection()).call(api.LOGIN, input=question)[
-        "account"
-    ]
-    return account
-
-
-def logout(account: str, *, connection: Connection | None = None) -> Mapping[str, Any]:
-    """End the session of a handle or a DID and forget its tokens."""
-    question = {"account": str(parse_authority(account))}
-    gone: Mapping[str, Any] = (connection or Connection()).call(api.LOGOUT, input=question)[
-        "account"
-    ]
-    return gone
-
-
-def accounts(*, connection: Connection | None = None) -> list[Mapping[str, Any]]:
-    """The accounts that are logged in, each with ``did``, ``handle`` and ``pds``."""
-    return list((connection or Connection()).call(api.LIST_ACCOUNTS)["accounts"])
 
 
 def finish(events: Iterable[Event], on_progress: OnProgress | None = None) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ LIBRARY = [
         f"atd.{room}"
         for room in ("bundles", "changes", "comparing", "editing", "following", "keeping", "locks")
     ),
-    *(f"atd.{room}" for room in ("proofs", "service", "s3", "statistics", "versions")),
+    *(f"atd.{room}" for room in ("proofs", "service", "sessions", "s3", "statistics", "versions")),
 ]
 
 PUBLIC = [
@@ -77,6 +77,7 @@ ARROWS: dict[str, list[str]] = {
     "atd.launch": ASKING,
     "atd.connection": [*ASKING, "atd"],
     "atd.service": ASKING,
+    "atd.sessions": ASKING,
     "atd.changes": [*ASKING, "atd.service"],
     "atd.versions": [*BASE],
     "atd.comparing": [*SCHEMA, "atd.versions"],

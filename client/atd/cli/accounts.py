@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atd import service
+from atd import sessions
 from atd.cli import advice, output
 from atd.cli.bar import asking
 from atd.cli.options import JsonOption
@@ -50,7 +50,7 @@ def login(
     parse_authority(handle)  # before anything secret is typed
     password = app_password(handle, from_stdin=password_stdin)
     with advice.about(handle), asking(handle, quiet=json):
-        account = service.login(handle, password, pds=pds)
+        account = sessions.login(handle, password, pds=pds)
     if json:
         output.emit(account)
     else:
@@ -63,7 +63,7 @@ def logout(
 ) -> None:
     """End a session and forget its tokens."""
     try:
-        gone = service.logout(account)
+        gone = sessions.logout(account)
     except LoginRefused as error:
         raise LoginRefused(error.message, next_step="see who is, with: atd accounts") from error
     if json:
@@ -74,7 +74,7 @@ def logout(
 
 def accounts(json: JsonOption = False) -> None:
     """List the accounts that are logged in."""
-    known = service.accounts()
+    known = sessions.accounts()
     if json:
         output.emit({"accounts": known})
     elif not known:

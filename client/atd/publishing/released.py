@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atd.comparing import Changes
+from atd.refs import name_of
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class PublishedRelease:
     @property
     def ref(self) -> str:
         """What to pass to `atd.load`: by handle where that is proved, else by DID."""
-        owner = f"@{self.handle}" if self.handle else self.did
-        return f"{owner}/{self.name}"
+        return name_of(self.did, self.handle, self.name)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PublishedRelease:
