@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import io
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,13 @@ import pytest
 import atd
 from atd import publishing
 from atd.errors import BadSource, Busy, Conflict, RecordAbsent, SchemaMismatch
+from publish import calling
 from publishing.desk import calls, keys, record, uploads
 from serving import Client, serving
 from world import Account, World
 
 SMALL = 64 * 1024
-
-
-@pytest.fixture
-async def daemon(world: World, alice: Account, tmp_path: Path) -> AsyncIterator[Client]:
-    """A daemon that alice is logged in to."""
-    async with serving(world, tmp_path / "home") as client:
-        await client.services.accounts.login(alice.handle, alice.password)
-        yield client
-
-
-async def publish(client: Client, what: Any, **options: Any) -> publishing.PublishedRelease:
-    given = {"name": "things", "connection": client.connection, "shard_size": SMALL, **options}
-    return await asyncio.to_thread(lambda: publishing.publish(what, **given))
+publish = partial(calling.publish, shard_size=SMALL)
 
 
 async def append(client: Client, what: Any, **options: Any) -> publishing.PublishedRelease:

@@ -6,7 +6,8 @@ Through a real daemon over a world, whose counters say what was sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,14 @@ import atd
 from atd import publishing
 from atd.comparing import Changes
 from atd.errors import Conflict, NeedsConsent
+from publish import calling
 from publishing.desk import calls, keys, uploads
 from serving import Client, serving
 from world import Account, World
 
 SMALL = 64 * 1024
-
-
-@pytest.fixture
-async def daemon(world: World, alice: Account, tmp_path: Path) -> AsyncIterator[Client]:
-    """A daemon that alice is logged in to."""
-    async with serving(world, tmp_path / "home") as client:
-        await client.services.accounts.login(alice.handle, alice.password)
-        yield client
-
-
-async def publish(client: Client, what: Any, **options: Any) -> publishing.PublishedRelease:
-    given = {"name": "things", "connection": client.connection, "shard_size": SMALL, **options}
-    return await asyncio.to_thread(lambda: publishing.publish(what, **given))
-
-
-async def plan(client: Client, what: Any, **options: Any) -> publishing.Plan:
-    given = {"name": "things", "connection": client.connection, "shard_size": SMALL, **options}
-    return await asyncio.to_thread(lambda: publishing.plan(what, **given))
+publish = partial(calling.publish, shard_size=SMALL)
+plan = partial(calling.plan, shard_size=SMALL)
 
 
 def samples(count: int, start: int = 0) -> dict[str, bytes]:

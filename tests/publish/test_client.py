@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,37 +17,15 @@ from atd import publishing
 from atd.errors import BadSource, Busy, InvalidSyntax, LoginRefused, NeedsConsent, SchemaMismatch
 from atd.schema.fields import Image, Label
 from publish import pictures
-from serving import Client, serving
+from publish.calling import plan, publish
+from serving import Client
 from world import Account, World
-
-
-@pytest.fixture
-async def client(world: World, tmp_path: Path) -> AsyncIterator[Client]:
-    async with serving(world, tmp_path / "home") as client:
-        yield client
-
-
-@pytest.fixture
-async def daemon(client: Client, alice: Account) -> Client:
-    """A daemon that alice is logged in to."""
-    await client.services.accounts.login(alice.handle, alice.password)
-    return client
 
 
 @dataclass
 class Sample:
     n: int
     name: str | None = None
-
-
-async def publish(client: Client, what: Any, **options: Any) -> publishing.PublishedRelease:
-    given = {"name": "things", "connection": client.connection, **options}
-    return await asyncio.to_thread(lambda: publishing.publish(what, **given))
-
-
-async def plan(client: Client, what: Any, **options: Any) -> publishing.Plan:
-    given = {"name": "things", "connection": client.connection, **options}
-    return await asyncio.to_thread(lambda: publishing.plan(what, **given))
 
 
 async def test_samples_of_a_class_are_published_and_loaded_again(

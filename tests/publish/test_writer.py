@@ -6,7 +6,7 @@ import asyncio
 import io
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,9 @@ import pytest
 
 import atd
 from atd.errors import BadSource, InvalidSyntax, LocalError, LoginRefused, SchemaMismatch
-from serving import Client, serving
+from serving import Client
 from world import Account, World
 from world.wire import Answer, Call, Site
-
-
-@pytest.fixture
-async def stranger(world: World, tmp_path: Path) -> AsyncIterator[Client]:
-    async with serving(world, tmp_path / "home") as client:
-        yield client
-
-
-@pytest.fixture
-async def daemon(stranger: Client, alice: Account) -> Client:
-    """A daemon that alice is logged in to."""
-    await stranger.services.accounts.login(alice.handle, alice.password)
-    return stranger
 
 
 @dataclass
@@ -105,7 +92,7 @@ async def test_a_sample_that_does_not_fit_stops_the_writing(
 
 
 async def test_whatever_stops_a_publication_stops_the_writer(
-    stranger: Client, daemon: Client
+    client: Client, daemon: Client
 ) -> None:
     with pytest.raises(BadSource, match="found none"):
         await written(daemon, lambda w: None)
@@ -114,9 +101,9 @@ async def test_whatever_stops_a_publication_stops_the_writer(
     assert not [one for one in threading.enumerate() if one.name == "atd-writer"]
 
 
-async def test_a_writer_without_an_account(stranger: Client) -> None:
+async def test_a_writer_without_an_account(client: Client) -> None:
     with pytest.raises(LoginRefused):
-        await written(stranger, lambda w: w.write({"n": 1}))
+        await written(client, lambda w: w.write({"n": 1}))
 
 
 def test_a_writer_outside_of_its_block() -> None:
