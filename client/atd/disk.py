@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,27 @@ def storing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageFault(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of ``path``: afterwards it is the old file or the new one.
+
+    What is left of a process that was killed at it is beside it, and ends with ``.tmp``.
+
+    Raises:
+        StorageFault: it cannot be written; the old file is as it was.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    with storing(path):
+        try:
+            with draft.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            sync_folder(path.absolute().parent)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -30,9 +30,7 @@ is seen in a diff, and an error can name the part that differs.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -41,7 +39,7 @@ from typing import Any, Final
 
 from atd import api
 from atd.connection import Connection, Param
-from atd.disk import storing, sync_folder
+from atd.disk import write_whole
 from atd.errors import AtdError, BadSource, LocalError, PinMismatch
 from atd.names import check_split, check_version
 from atd.protocol.cid import Cid
@@ -181,17 +179,7 @@ class Lock:
         Raises:
             StorageFault: it cannot be written.
         """
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-        with storing(self.path):
-            try:
-                with draft.open("x", encoding="utf-8") as opened:
-                    opened.write(self.text())
-                    opened.flush()
-                    os.fsync(opened.fileno())
-                os.replace(draft, self.path)
-                sync_folder(self.path.absolute().parent)
-            finally:
-                draft.unlink(missing_ok=True)
+        write_whole(self.path, self.text().encode())
 
     def text(self) -> str:
         """The file, entries in the order of their names."""

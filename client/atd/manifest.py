@@ -21,14 +21,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from atd.disk import storing, sync_folder
+from atd.disk import write_whole
 from atd.errors import AtdError, BadSource, DigestMismatch, LexiconError, LocalError, StorageFault
 from atd.files import hash_file
 from atd.names import MAX_INTEGER, check_name, check_relative, check_split
@@ -176,19 +175,8 @@ class Manifest:
             StorageFault: the folder cannot be written to, or the disk is full.
         """
         path = folder / FILE_NAME
-        temporary = folder / f".{FILE_NAME}-{os.getpid()}-{secrets.token_hex(6)}.tmp"
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=True) + "\n"
-        try:
-            with storing(path):
-                with temporary.open("x", encoding="ascii") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-                sync_folder(folder)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, text.encode("ascii"))
         return path
 
     @classmethod

@@ -6,15 +6,13 @@ What belongs here: what `atd.bundles` does not do because it is pure, reading an
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from pathlib import Path
 
 from atd import api
 from atd.bundles import MAX_BUNDLE_BYTES, Checked, check_bundle
 from atd.connection import Connection
-from atd.disk import storing, sync_folder
+from atd.disk import write_whole
 from atd.errors import BadSource, ProofError
 
 
@@ -38,7 +36,7 @@ def prove(
     data = daemon.fetch(api.GET_PROOF, {"ref": ref}, max_bytes=MAX_BUNDLE_BYTES)
     check_bundle(data, now_s=time.time())
     if file is not None:
-        _write(Path(file), data)
+        write_whole(Path(file), data)
     return data
 
 
@@ -79,17 +77,3 @@ def _read(file: Path) -> bytes:
     if len(data) > MAX_BUNDLE_BYTES:
         raise ProofError(f"a bundle has at most {MAX_BUNDLE_BYTES} bytes, {file} has more")
     return data
-
-
-def _write(file: Path, data: bytes) -> None:
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    with storing(file):
-        try:
-            with draft.open("xb") as opened:
-                opened.write(data)
-                opened.flush()
-                os.fsync(opened.fileno())
-            os.replace(draft, file)
-            sync_folder(file.absolute().parent)
-        finally:
-            draft.unlink(missing_ok=True)

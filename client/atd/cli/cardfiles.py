@@ -19,7 +19,7 @@ from typing import Any, Final
 from atd import cards
 from atd.cli import output
 from atd.cli.questions import confirm
-from atd.disk import storing
+from atd.disk import storing, write_whole
 from atd.editing import Edited
 from atd.errors import AtdError, BadSource, InvalidSyntax, NeedsConsent
 from atd.settings import Settings
@@ -135,16 +135,7 @@ def folder() -> Path:
 
 def write(path: Path, text: str) -> None:
     """The whole file or none."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with storing(path):
-        try:
-            with part.open("w", encoding="utf-8", newline="\n") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
 def _words(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

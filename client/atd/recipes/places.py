@@ -22,7 +22,6 @@ import json
 import os
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from atd.disk import storing, sync_folder
+from atd.disk import storing, sync_folder, write_whole
 from atd.errors import StorageFault
 from atd.files import private_folder
 from atd.recipes.model import Recipe
@@ -147,14 +146,7 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         StorageFault: it cannot be written.
     """
-    spare = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with storing(path):
-        with open(spare, "w", encoding="ascii") as out:
-            json.dump(value, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(spare, path)
-        sync_folder(path.parent)
+    write_whole(path, json.dumps(value).encode("ascii"))
 
 
 def looks(path: Path) -> tuple[int, ...] | None:

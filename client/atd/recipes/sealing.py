@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atd.disk import storing, sync_folder
+from atd.disk import storing, write_whole
 from atd.errors import RecipeError
 from atd.recipes import catalogue, published
 from atd.recipes.access import Access
@@ -99,14 +99,7 @@ def _write(path: Path, recipe: Recipe, found: Sealed) -> None:
             f"{path} is written in a way that is not edited here",
             next_step=f"write into it: {lines}",
         )
-    spare = path.with_name(f".{path.name}.{os.getpid()}")
-    with storing(path):
-        with open(spare, "w", encoding="utf-8") as out:
-            out.write(edited)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(spare, path)
-        sync_folder(path.parent)
+    write_whole(path, edited.encode())
 
 
 def _with(one: Resource, size: int, sha256: str) -> Resource:

@@ -20,15 +20,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atd.disk import sync_folder
-from atd.errors import ShardError
+from atd.disk import write_whole
+from atd.errors import ShardError, StorageFault
 from atd.files import private_folder
 from atd.protocol.cbor import Cid
 from atd.shards.index import MemberIndex
@@ -74,18 +73,9 @@ class Sidecars:
     def write(self, digest: Cid, index: MemberIndex) -> None:
         """Keep ``index``, in place of what was there; nothing happens where that cannot be."""
         path = self.path(digest)
-        draft = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StorageFault):
             private_folder(path.parent)
-            try:
-                with draft.open("xb") as file:
-                    file.write(_MAGIC + digest.digest + index.to_bytes())
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(path)
-                sync_folder(path.parent)
-            finally:
-                draft.unlink(missing_ok=True)
+            write_whole(path, _MAGIC + digest.digest + index.to_bytes())
 
     def keep(self, digest: Cid, index: MemberIndex) -> None:
         """`write`, in a thread that is waited for when the process ends, not before."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from atd.disk import storing, sync_folder
+from atd.disk import write_whole
 from atd.errors import LexiconError, TooLarge
 from atd.manifest import Manifest
 from atd.protocol.syntax import quote
@@ -127,11 +127,7 @@ class Preview:
         if len(data) > MAX_BYTES:
             raise TooLarge(f"the preview has {len(data)} bytes; a release takes {MAX_BYTES}")
         path = folder / FILE_NAME
-        draft = folder / f".{FILE_NAME}.tmp"
-        with storing(path):
-            draft.write_bytes(data)
-            draft.replace(path)
-            sync_folder(folder)
+        write_whole(path, data)
         return path
 
     def check_of(self, manifest: Manifest, what: str = "the preview") -> None:

@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from atd.disk import storing, sync_folder
+from atd.disk import storing, write_whole
 from atd.errors import AtdError, Busy
 from atd.manifest import ManifestShard, hash_shard
 from atd.protocol.cbor import Cid
@@ -122,18 +121,9 @@ def remember(folder: Path, known: str, made: Made) -> None:
         "members": made.members,
         "shards": [[s.name, str(s.digest), s.size, s.samples] for s in made.shards],
     }
-    draft = results / f".{known}-{os.getpid()}-{secrets.token_hex(6)}.tmp"
-    with storing(draft):
+    with storing(results):
         results.mkdir(exist_ok=True)
-        try:
-            with draft.open("x", encoding="ascii") as file:
-                json.dump(value, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(results / f"{known}.json")
-        finally:
-            draft.unlink(missing_ok=True)
-        sync_folder(results)
+    write_whole(results / f"{known}.json", json.dumps(value).encode("ascii"))
 
 
 @contextmanager
