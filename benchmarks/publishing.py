@@ -11,9 +11,10 @@ starts and read once, so that all find them in the page cache. In turn, in one r
 - imagefolder: ``datasets.load_dataset("imagefolder")`` and ``to_parquet``, which puts the files in,
   if ``datasets`` is installed.
 
-atd decodes every image before it publishes any, which the others do not: what that takes alone, on
-one thread, is a line of its own. Ratios are to the floor of the same run. Time of processors says
-the same on a machine that is busy with other things; that of the daemon is not in it.
+atd checks every image before it publishes any, which the others do not: by the structure of its
+file, and not by decoding it, which alone, on one thread, is a line of its own. Ratios are to the
+floor of the same run. Time of processors says the same on a machine that is busy with other things;
+that of the daemon is not in it.
 
 Run: ``python benchmarks/publishing.py [--scale 1.0] [--json]``
 """

@@ -202,6 +202,16 @@ def slowly(seconds: float, front: Front) -> Answer:
     return answer
 
 
+def held(until: threading.Event, front: Front) -> Answer:
+    """The right answer, once ``until`` is set."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await asyncio.to_thread(until.wait, 120)
+        return await front.pass_on(request)
+
+    return answer
+
+
 def later(when: str) -> Answer:
     """Too many requests: come back after some seconds, or at a date."""
 

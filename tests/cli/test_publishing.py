@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -230,11 +231,15 @@ def test_the_version_exists_already_with_other_data(town: Town) -> None:
 
 def test_two_publications_of_one_name_at_once(town: Town) -> None:
     source = noise(town.folder, "race", 300)
-    town.front.will(front.slowly(0.2, town.front), "uploadBlob")
-    first = town.alice.start("publish", source, "--name", "race", "--yes", *MANY)
+    refused = threading.Event()
+    town.front.will(front.held(refused, town.front), "uploadBlob")
     town.front.asked.clear()
-    town.front.wait_for("uploadBlob")
-    second = publish(town, source, "race", *MANY)
+    first = town.alice.start("publish", source, "--name", "race", "--yes", *MANY)
+    try:
+        town.front.wait_for("uploadBlob")
+        second = publish(town, source, "race", *MANY)
+    finally:
+        refused.set()
     second.refused(Busy, "race", "right now", advice="wait for the other one")
     assert "published @alice.test/race 1.0.0" in finished(first).done().out
     assert "unchanged" in publish(town, source, "race", *MANY).done().out

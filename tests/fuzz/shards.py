@@ -20,13 +20,13 @@ from atd.errors import ShardError
 from atd.records import Layout
 from atd.schema import fields
 from atd.schema.fields import Field, Schema
-from atd.shards import arrays, documents, tar
+from atd.shards import arrays, documents, soundness, tar
 from atd.shards import infer as inference
 from atd.shards.index import MemberIndex
 from atd.shards.layout import default_layout
 from atd.shards.media import Audio, Image
 from atd.shards.reader import ShardFile
-from atd.shards.unfit import Unfit
+from atd.shards.unfit import Undecodable, Unfit
 from atd.shards.writer import ShardWriter
 from shards.twins import agree, must_name
 from support import memory_folder
@@ -180,6 +180,32 @@ def picture_seeds() -> Iterable[bytes]:
     for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"):
         out = io.BytesIO()
         Pillow.new("RGB", (3, 2), (9, 8, 7)).save(out, form)
+        yield out.getvalue()
+
+
+def whole_picture(data: bytes) -> None:
+    """The file of a picture is whole, is not, or is for a decoder to say; within a moment."""
+    try:
+        whole = soundness.check(data)
+    except Undecodable:
+        return
+    if whole:  # and so it is whatever follows it
+        assert soundness.check(data + b"\xff\xd8 and more")
+
+
+def whole_picture_seeds() -> Iterable[bytes]:
+    noise = np.random.default_rng(1).integers(0, 255, (16, 24, 3), dtype=np.uint8)
+    for form, said in (
+        ("PNG", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True, "comment": b"\xff\xd9"}),
+        ("JPEG", {"restart_marker_blocks": 1}),
+        ("GIF", {"save_all": True, "append_images": [Pillow.new("RGB", (24, 16))]}),
+        ("WEBP", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"}),
+        ("WEBP", {"lossless": True}),
+    ):
+        out = io.BytesIO()
+        Pillow.fromarray(noise).save(out, form, **said)
         yield out.getvalue()
 
 

@@ -55,6 +55,7 @@ TARGETS: dict[str, Target] = {
     "sidecar": Target(shards.sidecar, shards.sidecar_seeds),
     "infer": Target(shards.infer, shards.infer_seeds),
     "picture": Target(shards.picture, shards.picture_seeds),
+    "whole picture": Target(shards.whole_picture, shards.whole_picture_seeds),
     "sound": Target(shards.sound, shards.sound_seeds),
     "card files": Target(cards.files, cards.files_seeds),
     "card draft": Target(cards.draft, cards.draft_seeds),

@@ -13,6 +13,7 @@ from atd.cli import output
 from atd.cli.options import EngineOption, JsonOption, WorkersOption
 from atd.cli.progress import progress_line
 from atd.cli.sourcewords import (
+    DecodeOption,
     Order,
     OrderOption,
     Preview,
@@ -54,6 +55,7 @@ def pack(
     shard_size: ShardSizeOption = None,
     order: OrderOption = Order.HASH,
     strip_metadata: StripOption = False,
+    decode_images: DecodeOption = False,
     skip_bad: SkipBadOption = False,
     engine: EngineOption = None,
     workers: WorkersOption = None,
@@ -83,6 +85,7 @@ def pack(
             shard_size=shard_size,
             order=order and order.value,
             strip_metadata=strip_metadata,
+            decode_images=decode_images,
             skip_bad=skip_bad,
             engine=engine,
             workers=workers,

@@ -23,6 +23,7 @@ from atd.cli.plan import print_plan
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
 from atd.cli.sourcewords import (
+    DecodeOption,
     OrderOption,
     PreviewOption,
     SchemaOption,
@@ -111,6 +112,7 @@ def publish(
     shard_size: ShardSizeOption = None,
     order: OrderOption = None,
     strip_metadata: StripOption = False,
+    decode_images: DecodeOption = False,
     skip_bad: SkipBadOption = False,
     engine: EngineOption = None,
     workers: WorkersOption = None,
@@ -155,6 +157,7 @@ def publish(
         "shard_size": shard_size,
         "order": order and order.value,
         "strip_metadata": strip_metadata,
+        "decode_images": decode_images,
         "skip_bad": skip_bad,
         "preview": preview and preview.value,
     }

@@ -43,6 +43,12 @@ SplitNameOption = Annotated[
 StripOption = Annotated[
     bool, typer.Option("--strip-metadata", help="Take EXIF (places, cameras) out of images.")
 ]
+DecodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--decode-images", help="Decode each image; else its file's structure is checked."
+    ),
+]
 SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out what cannot be published; names each.")
 ]

@@ -50,6 +50,7 @@ def publish(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
+    decode_images: bool = False,
     skip_bad: bool = False,
     card_files: bool = True,
     engine: str | None = None,
@@ -92,6 +93,8 @@ def publish(
         shard_size: bytes of a shard to aim at.
         order: ``"hash"`` (an edit changes one shard) or ``"keep"`` (the order of the source).
         strip_metadata: take EXIF and its like out of images.
+        decode_images: decode every image of a folder or an archive to see whether it is whole,
+            where else the structure of its file is checked.
         skip_bad: leave out what cannot be published; ``warnings`` of the answer name each.
             When appending, also samples that are there already.
         card_files: take what is left out of README.md, CITATION.cff and LICENSE beside the data.
@@ -147,6 +150,7 @@ def publish(
         source,
         schema=schema,
         strip_metadata=strip_metadata,
+        decode_images=decode_images,
         skip_bad=skip_bad,
         split=split,
         progress=telling(on_progress),
@@ -181,6 +185,7 @@ def plan(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
+    decode_images: bool = False,
     skip_bad: bool = False,
     card_files: bool = True,
     preview: str | None = None,
@@ -220,6 +225,7 @@ def plan(
         source,
         schema=schema,
         strip_metadata=strip_metadata,
+        decode_images=decode_images,
         skip_bad=skip_bad,
         split=split,
         progress=telling(on_progress),

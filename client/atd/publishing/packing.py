@@ -110,6 +110,7 @@ def pack_folder(
     shard_size: int | None = None,
     order: str | None = None,
     strip_metadata: bool = False,
+    decode_images: bool = False,
     skip_bad: bool = False,
     engine: str | None = None,
     workers: int | None = None,
@@ -134,6 +135,8 @@ def pack_folder(
         order: ``"hash"`` (an edit changes one shard; so where it is None) or ``"keep"`` (the order
             of the source).
         strip_metadata: take EXIF and its like out of images.
+        decode_images: decode every image of a folder or an archive to see whether it is whole,
+            where else the structure of its file is checked.
         skip_bad: leave out what cannot be published, and tell of each as a step.
         engine: who packs: ``local`` (processes of this machine), ``dask`` or ``ray``, also with an
             address: ``"dask=tcp://host:8786"``.
@@ -153,6 +156,7 @@ def pack_folder(
         source,
         schema=schema,
         strip_metadata=strip_metadata,
+        decode_images=decode_images,
         skip_bad=skip_bad,
         split=split,
         progress=progress,

@@ -148,6 +148,22 @@ class Image(Media):
         width, height, mode = self._ask("header")
         return width, height, mode
 
+    def check(self, *, decode: bool = False) -> tuple[int, int, str]:
+        """What `header` says, of an image that is whole.
+
+        Args:
+            decode: find that out by decoding it; else by the structure of the file, which is a
+                matter of reading it (`atd.shards.soundness`).
+
+        Raises:
+            ShardError: it is cut short or damaged, or larger than the pixel limit.
+        """
+        if decode:
+            self.pillow()
+            return self.header()
+        width, height, mode = self._ask("check")
+        return width, height, mode
+
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels, from the header alone. `ShardError` if there is none."""

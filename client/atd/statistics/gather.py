@@ -228,7 +228,7 @@ def _files(part: FieldPartial, kind: Any, values: list[Any]) -> None:
 
 def _images(part: FieldPartial, kind: Any, values: list[media.Image]) -> None:
     _files(part, kind, values)
-    headers = _headers(part, values, lambda image: (*image.size, image.mode))
+    headers = _headers(part, values, media.Image.header)
     for name, at in (("width", 0), ("height", 1)):
         _measured(part, name, (header[at] for header in headers), len(headers))
     part.tally("mode", Counter(header[2] for header in headers))

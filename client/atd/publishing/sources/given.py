@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -36,6 +36,7 @@ class Given:
         strip: take the metadata out of every image.
         skip_bad: leave out files that cannot be published, and name them, instead of refusing all.
         progress: told how far the first pass over the data is.
+        decode: decode every image, where the structure of its file would do.
         chosen: the files of a pattern; None where every file counts.
     """
 
@@ -44,24 +45,25 @@ class Given:
     strip: bool = False
     skip_bad: bool = False
     progress: Progress = silent
+    decode: bool = False
     chosen: tuple[Path, ...] | None = None
 
     @classmethod
-    def of(cls, text: str, split: str, strip: bool, skip_bad: bool, progress: Progress) -> Given:
-        """What ``text``, a path or a pattern, leads to.
+    def of(cls, text: str, like: Given) -> Given:
+        """What ``text``, a path or a pattern, leads to; taken as ``like`` is.
 
         Raises:
             BadSource: there is nothing.
         """
         path = Path(text)
         if files.exists(path) or not _MAGIC.intersection(text):
-            return cls(path, split, strip, skip_bad, progress)
+            return replace(like, path=path)
         found = sorted(Path(one) for one in glob.glob(text, recursive=True))
         chosen = tuple(one for one in found if not one.is_dir())
         if not chosen:
             raise BadSource(f"no file is called as {shown(text)} says")
         top = Path(os.path.commonpath([one.parent for one in chosen]))
-        return cls(top, split, strip, skip_bad, progress, chosen)
+        return replace(like, path=top, chosen=chosen)
 
     @property
     def is_folder(self) -> bool:

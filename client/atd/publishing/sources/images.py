@@ -1,8 +1,8 @@
 """Images as files of a folder: what of them is looked at, and what may be taken out.
 
-Belongs here: the medium; which file is what is in `atd.publishing.sources.media_folder`. Every
-image is decoded once before anything is published. Samples hold the files as they are, unless their
-metadata are to be stripped.
+Belongs here: the medium; which file is what is in `atd.publishing.sources.media_folder`. Each
+is checked before anything is published, by the structure of its file or, where that was asked for,
+by decoding it. Samples hold the files as they are, unless their metadata are to be stripped.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ def open_given(given: Given) -> Source:
     Raises:
         BadSource: unreadable, corrupt or unclassed images, or none at all.
     """
-    return open_media(given, Images(given.strip))
+    return open_media(given, Images(given.strip, given.decode))
 
 
 @dataclass
 class Images:
-    """What is learned about images while each is decoded once; see `Medium`."""
+    """What is learned about images while each is checked; see `Medium`."""
 
     strip: bool
+    decode: bool = False
     types: set[str] = field(default_factory=set)
     shapes: set[tuple[str, tuple[int, int]]] = field(default_factory=set)
     noted: int = 0
@@ -48,13 +49,13 @@ class Images:
     looked_at: bool = True
 
     def look(self, data: bytes) -> None:
-        """Decode one file, and note what it is and what it carries."""
+        """Check one file, and note what it is and what it carries."""
         notes = metadata.look(data)
         kept = _stripped(data) if self.strip else data
-        picture = media.Image(kept).pillow()
+        width, height, mode = media.Image(kept).check(decode=self.decode)
         media_type = media.sniff(kept)
         with self.one_at_a_time:
-            self.shapes.add((picture.mode, picture.size))
+            self.shapes.add((mode, (width, height)))
             self.types |= {media_type} if media_type else set()
             self.noted += notes.words
             self.placed += notes.place

@@ -203,8 +203,8 @@ def _surveyed(given: Given, medium: Medium, found: list[_File]) -> tuple[list[_F
 
 
 def _looks(folder: Path, medium: Medium, found: list[_File]) -> Iterator[str | None]:
-    """What is wrong with each file, in order. Decoding happens outside of the interpreter, so
-    threads help."""
+    """What is wrong with each file, in order. Reading and decoding happen outside of the
+    interpreter, so threads help."""
 
     def look(one: _File) -> str | None:
         try:

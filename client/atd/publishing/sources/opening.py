@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import BadSource, SchemaMismatch
@@ -32,6 +33,7 @@ def open_source(
     *,
     schema: type[Any] | Schema | None = None,
     strip_metadata: bool = False,
+    decode_images: bool = False,
     skip_bad: bool = False,
     split: str = "train",
     progress: Progress | None = None,
@@ -47,6 +49,8 @@ def open_source(
             of torch, or a dict of such tables by split.
         schema: what the samples fit, as a class or a schema; inferred where it is None.
         strip_metadata: take EXIF, XMP and comments out of images, without touching a pixel.
+        decode_images: decode every image of a folder or an archive to see whether it is whole,
+            where else the structure of its file is checked; see `atd.shards.soundness`.
         skip_bad: leave out files, rows and samples that cannot be published; `Source.left_out`
             names them.
         split: the split of samples that do not say theirs.
@@ -61,7 +65,10 @@ def open_source(
     if recipes.is_recipe(what):
         source = recipes.open_recipe(what, split, progress or silent)
     elif isinstance(what, str | os.PathLike):
-        source = _open_path(os.fspath(what), split, strip_metadata, skip_bad, progress or silent)
+        path = os.fspath(what)
+        told = progress or silent
+        like = Given(Path(path), split, strip_metadata, skip_bad, told, decode_images)
+        source = _open_path(path, like)
     else:
         source = objects.open_object(what, split, wanted, skip_bad=skip_bad)
     if wanted is not None:
@@ -83,15 +90,14 @@ def _with_images(source: Source, strip_metadata: bool) -> Source:
     return replace(source, travels=(*source.travels, _AS_IS))
 
 
-def _open_path(path: str, split: str, strip: bool, skip_bad: bool, progress: Progress) -> Source:
+def _open_path(path: str, like: Given) -> Source:
     if path == STDIN:
-        return json_lines.open_stdin(split, progress, skip_bad=skip_bad)
-    local = kinds.fetched(path, progress)
-    given = Given.of(str(local), split, strip, skip_bad, progress)
+        return json_lines.open_stdin(like.split, like.progress, skip_bad=like.skip_bad)
+    given = Given.of(str(kinds.fetched(path, like.progress)), like)
     if not files.exists(given.path):
         raise BadSource(f"{shown(path)} does not exist", next_step=kinds.GIVE)
     bad = Bad(f"{shown(one)} ({why})" for one, why in given.bad.items())
-    lost = settle_bad(bad, "paths cannot be read", "correct or remove them", skip=skip_bad)
+    lost = settle_bad(bad, "paths cannot be read", "correct or remove them", skip=like.skip_bad)
     source = kinds.kind_of(given).open(given)
     origin = path if "://" in path else source.origin
     return replace(source, origin=origin, skipped=(*lost, *source.skipped))

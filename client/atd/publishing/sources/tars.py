@@ -4,10 +4,11 @@ Belongs here: tar files as shards of a release, and the schema of what they hold
 their members (`atd.shards.infer`), over every sample. Splits go by the names of the files
 (``train-000000.tar``) or of their folders. ``.cls`` members that hold names become a label.
 
-Rules. Every sample is read once by the schema before anything is published, and every picture
-decoded. What is wrong is said of each file: no tar archive, a key whose members do not follow each
-other or that comes twice, a member that comes twice, keys with dots (which webdataset cuts at the
-first), a member that is not what the others of its suffix are. A key is in one shard of a split.
+Rules. Every sample is read once by the schema before anything is published, and every picture is
+checked: by the structure of its file, or by decoding it (`Given.decode`). What is wrong is said of
+each file: no tar archive, a key whose members do not follow each other or that comes twice, a
+member that comes twice, keys with dots (which webdataset cuts at the first), a member that is not
+what the others of its suffix are. A key is in one shard of a split.
 
 The shards go by names made of their content, as ours do (decision 0005); where they are served
 already, `Packed.served` gives them back the names of their files.
@@ -16,19 +17,19 @@ already, `Packed.served` gives them back the names of their files.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from atd.errors import AtdError, BadSource, LocalError, SchemaMismatch, ShardError
 from atd.files import hash_file
 from atd.manifest import Manifest, ManifestShard
 from atd.publishing.sources import files
 from atd.publishing.sources.bad import Bad, one_shape, settle_bad
-from atd.publishing.sources.given import Given
+from atd.publishing.sources.given import Given, silent
 from atd.publishing.sources.packed import nothing_to_pack
 from atd.publishing.sources.source import (
     MAX_VALUE,
@@ -85,13 +86,13 @@ def open_given(given: Given) -> Source:
     _alike(archives)
     found = _infer(archives)
     schema = _labelled(found, archives)
-    misfits = _misfits(archives, schema, found.layout, given.progress)
+    misfits = _misfits(archives, schema, found.layout, given)
     skipped += settle_bad(Bad(misfits.values()), _WHAT, _NEXT, skip=given.skip_bad)
     kept = [one for one in archives if one.path not in misfits]
     if not kept:
         raise BadSource(f"{shown(given.path)} holds no archive that can be published")
     packed = replace(
-        _packed(kept, schema, found.layout), refitted=partial(_refitted, kept, found.layout)
+        _packed(kept, schema, found.layout), refitted=partial(_refitted, given, kept, found.layout)
     )
     return Source(
         what="WebDataset shards",
@@ -240,16 +241,20 @@ def _names(archives: Sequence[_Archive], suffix: str) -> list[str] | None:
 
 
 def _misfits(
-    archives: Sequence[_Archive], schema: Schema, layout: Layout, progress: Progress
+    archives: Sequence[_Archive], schema: Schema, layout: Layout, given: Given
 ) -> dict[Path, str]:
     """Every archive with a sample that does not fit, and which."""
     found: dict[Path, str] = {}
     total, done = sum(one.count for one in archives), 0
-    pictures = [one.name for one in schema if isinstance(one.kind, Image)]
+    check = partial(
+        _check_pictures,
+        [one.name for one in schema if isinstance(one.kind, Image)],
+        decode=given.decode,
+    )
     for archive in archives:
-        progress("checking samples", done, total)
+        given.progress("checking samples", done, total)
         done += archive.count
-        wrong = list(_wrong(archive, schema, layout, pictures))
+        wrong = list(_wrong(archive, schema, layout, check))
         if wrong:
             more = f"; and {len(wrong) - 1} more of its samples" if len(wrong) > 1 else ""
             found[archive.path] = f"{shown(archive.path)} ({wrong[0]}{more})"
@@ -257,7 +262,7 @@ def _misfits(
 
 
 def _wrong(
-    archive: _Archive, schema: Schema, layout: Layout, pictures: Sequence[str]
+    archive: _Archive, schema: Schema, layout: Layout, check: Callable[[Mapping[str, Any]], None]
 ) -> Iterator[str]:
     """What is wrong with each sample of an archive that cannot be read by the schema."""
     try:
@@ -267,15 +272,18 @@ def _wrong(
         return
     for number in range(len(shard)):
         try:
-            sample = shard.sample(number)
-            for name in pictures:
-                if isinstance(value := sample.get(name), media.Image):
-                    value.decode()
+            check(shard.sample(number))
         except AtdError as error:
             yield error.message
 
 
-def _refitted(archives: Sequence[_Archive], layout: Layout, schema: Schema) -> Packed:
+def _check_pictures(names: Sequence[str], sample: Mapping[str, Any], *, decode: bool) -> None:
+    for name in names:
+        if isinstance(value := sample.get(name), media.Image):
+            value.check(decode=decode)
+
+
+def _refitted(given: Given, archives: Sequence[_Archive], layout: Layout, schema: Schema) -> Packed:
     """The same shards read by the publisher's own schema.
 
     Raises:
@@ -288,7 +296,7 @@ def _refitted(archives: Sequence[_Archive], layout: Layout, schema: Schema) -> P
             next_step="call the fields as the suffixes of the members are",
         )
     places = Layout(layout.kind, {name: layout.members[name] for name in schema.names})
-    misfits = _misfits(archives, schema, places, lambda what, done, total: None)
+    misfits = _misfits(archives, schema, places, replace(given, progress=silent))
     if misfits:
         more = f"; and {len(misfits) - 1} more archives" if len(misfits) > 1 else ""
         raise SchemaMismatch(f"{next(iter(misfits.values()))}{more}")
