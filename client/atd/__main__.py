@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from atd.cli.app import run
+try:
+    from atd.cli.app import run
+except KeyboardInterrupt:  # Ctrl-C before there is a command line that could say so
+    sys.exit(130)
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ def deprecate(
         InvalidSyntax: ``use`` names no data set with its publisher.
         AtdError: as `edit`.
     """
-    said = [] if reason is None else [reason.strip()]
+    said = [] if reason is None else [_sentence(reason.strip())]
     if use is not None:
         said.append(f"Use {parse_dataset_ref(use)} instead.")
     if undo and said:
@@ -167,6 +167,11 @@ def deprecate(
     return _ask(
         name, account, {**question, "base": base, "dryRun": dry_run}, on_progress, connection
     )
+
+
+def _sentence(text: str) -> str:
+    """``text`` with the full stop that it lacks where another sentence follows."""
+    return text if text.endswith((".", "!", "?", "…")) or not text else f"{text}."
 
 
 def tag(

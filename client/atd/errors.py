@@ -134,7 +134,7 @@ class NeedsConsent(LocalError):
     """The step is irreversible or public and must be agreed to first."""
 
     exit_code = 17
-    advice = "read what it says, then answer yes or pass --yes"
+    advice = "read what it says, then answer yes or pass --yes (in Python: yes=True)"
 
 
 class TooLarge(LocalError):

@@ -41,7 +41,8 @@ _DATASET: Final = re.compile(r"([^/]+)/([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
 _BARE: Final = re.compile(r"([^/@:]+)(?:@([^/@:]+))?(?::([^/@:]+))?")
 _FOLDER_STARTS: Final = ("/", "./", "../", "~")
 _URL_SCHEMES: Final = ("http://", "https://", "s3://")
-_FORMS: Final = "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…; a folder: ./NAME"
+_PUBLISHED: Final = "write @HANDLE/NAME[@VERSION][:SPLIT], did:…/NAME or at://…"
+_FORMS: Final = f"{_PUBLISHED}; a folder: ./NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,9 @@ def parse_dataset_ref(text: str) -> DatasetRef:
     """
     ref = parse_ref(text)
     if not isinstance(ref, DatasetRef):
-        raise InvalidSyntax(f"expected a published data set, got {quote(text)}", next_step=_FORMS)
+        raise InvalidSyntax(
+            f"expected a published data set, got {quote(text)}", next_step=_PUBLISHED
+        )
     return ref
 
 

@@ -56,7 +56,16 @@ def test_removing_asks_unless_it_is_told_yes(reader: Person) -> None:
     reader.run("cache", "rm", REF, "--yes").done()
     assert not shards(reader)
     reader.run("cache", "rm", REF, "--yes").refused(LocalError, "nothing of", advice="cache ls")
-    reader.run("cache", "rm", "plants", "--yes").refused(InvalidSyntax)
+    reader.run("cache", "rm", "./plants", "--yes").refused(InvalidSyntax)
+
+
+def test_a_name_alone_will_do_where_it_is_known(reader: Person) -> None:
+    pinned = reader.run("cache", "pin", "plants").done()
+    assert "network.atd.release/plants:" in pinned.out
+    assert f"plants is {REF}" in pinned.err
+    reader.run("cache", "unpin", "plants").done()
+    reader.run("cache", "rm", "plants", "--yes").done()
+    assert not shards(reader)
 
 
 def test_a_damaged_shard_is_named_and_fetched_again(reader: Person) -> None:

@@ -185,7 +185,7 @@ def test_words_that_no_card_has_are_refused(
 
 def test_what_is_not_published_is_named(town: Town) -> None:
     result = town.alice.run("edit", "nothing-of-the-kind", "--title", "x", "--yes")
-    result.refused(RecordAbsent, "nothing-of-the-kind", advice="atd publish")
+    result.refused(RecordAbsent, "nothing-of-the-kind", advice="atd ls @alice.test")
 
 
 def test_a_deprecated_data_set_says_so_everywhere(town: Town, published: str) -> None:
@@ -194,7 +194,7 @@ def test_a_deprecated_data_set_says_so_everywhere(town: Town, published: str) ->
         "deprecate",
         published,
         "--reason",
-        "They dried\x1b[2J up.",
+        "They dried\x1b[2J up",
         "--use",
         "@alice.test/plants",
         "--yes",
@@ -221,6 +221,7 @@ def test_a_release_is_named_found_by_its_name_and_pinned(
     assert "to go back: atd tag ponds --delete stable" in made.out
     listed = town.alice.run("tag", published).done().out
     assert listed.split() == ["stable", "1.0.0", f"{ref}@stable"]
+    assert "splits of 1.0.0\n" in bob.run("show", f"{ref}@stable").done().out
     assert "1.0.0  (stable)" in bob.run("show", ref).done().out
     assert "ponds 1.0.0" in bob.run("pull", f"{ref}@stable").done().out
     assert bob.run("verify", f"{ref}@stable", "--json").done().json["holds"]

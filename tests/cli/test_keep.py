@@ -139,8 +139,17 @@ def reader(stranger: Person) -> Person:
     return stranger
 
 
+def test_a_shard_that_is_not_here_is_not_called_right(stranger: Person) -> None:
+    proved = stranger.run("verify", PLANTS).done().out.splitlines()
+    (line,) = (line for line in proved if " shard 1 of 1" in line)
+    assert line.startswith("--  ")
+    assert "1 shard not in the store, not checked" in proved[-1]
+
+
 def test_removing_says_what_goes_and_asks(reader: Person) -> None:
-    reader.run("rm", PLANTS).refused(NeedsConsent, "nothing was removed", advice="--yes")
+    nobody = reader.run("rm", PLANTS)
+    nobody.refused(NeedsConsent, "nothing was removed", advice="--yes")
+    assert "Remove 1 shard of @alice.test/plants" in nobody.err, "what would be agreed to"
     assert "would remove 1 shard" in reader.run("rm", PLANTS, "--dry-run").done().out
     with Terminal(reader, "rm", PLANTS) as terminal:
         terminal.wait_for("Remove 1 shard of @alice.test/plants")

@@ -60,6 +60,9 @@ def test_a_recipe_is_published_and_a_stranger_prepares_it(
 ) -> None:
     ref = "@alice.test/org.example.letters"
     file = write(tmp_path / "letters.json", letters(server, "org.example.letters", title="Letters"))
+    planned = town.alice.run("recipe", "publish", str(file), "--dry-run").done().out
+    assert server.place in planned
+    assert f"would publish {ref}" in planned
     asked = town.alice.run("recipe", "publish", str(file))
     assert asked.code == NeedsConsent.exit_code
     assert server.place in asked.err

@@ -109,7 +109,7 @@ def test_a_file_that_is_not_what_its_name_says(anybody: Person, tmp_path: Path, 
 
 def test_a_path_that_leads_nowhere(anybody: Person, tmp_path: Path) -> None:
     result = anybody.run("pack", str(tmp_path / "nowhere"), "-o", str(tmp_path / "out"))
-    result.refused(BadSource, "nowhere does not exist", advice=".csv")
+    result.refused(BadSource, "nowhere does not exist", advice="check the spelling")
 
 
 def test_an_empty_folder(anybody: Person, tmp_path: Path) -> None:
@@ -232,7 +232,9 @@ def test_a_path_in_a_program_never_becomes_code(tmp_path: Path) -> None:
         atd.pack("rows:samples", tmp_path / "out")
 
 
-def test_bad_files_are_left_out_where_that_is_asked_for(anybody: Person, tmp_path: Path) -> None:
+def test_bad_files_are_left_out_where_that_is_asked_for(
+    anybody: Person, town: Town, tmp_path: Path
+) -> None:
     write(tmp_path / "in" / "red" / "0.png", picture())
     write(tmp_path / "in" / "red" / "näh.png", b"no picture")
     refused = anybody.run("pack", str(tmp_path / "in"), "-o", str(tmp_path / "out"))
@@ -242,3 +244,13 @@ def test_bad_files_are_left_out_where_that_is_asked_for(anybody: Person, tmp_pat
     assert "left out: red/näh.png" in said.err
     (line,) = anybody.run(*arguments, "--json").done().json["skipped"]
     assert line.startswith("red/näh.png (")
+    arguments = ("publish", str(tmp_path / "in"), "--name", "reds", "--skip-bad", "--yes", "--json")
+    said = town.alice.run(*arguments).done()
+    (line,) = said.json["warnings"]
+    assert line.startswith("left out: red/näh.png (")
+
+
+def test_a_table_of_tabs_is_called_so(anybody: Person, tmp_path: Path) -> None:
+    table = write(tmp_path / "plants.tsv", "name\tpetals\nrose\t5\n")
+    said = anybody.run("publish", str(table), "--name", "plants", "--dry-run").done().out
+    assert said.startswith("TSV table: ")

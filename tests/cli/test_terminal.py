@@ -217,3 +217,19 @@ def test_a_home_with_a_long_path_and_odd_letters(
 def test_every_message_is_there_without_colours_and_without_a_terminal(town: Town) -> None:
     result = town.bob.having(TERM="dumb").run("--help").done()
     assert "\x1b" not in result.out
+
+
+HALF_STARTED = """
+import runpy, sys
+class CtrlC:
+    def find_spec(self, name, *rest):
+        if name == "atd.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+runpy.run_module("atd", run_name="__main__")
+"""
+
+
+def test_an_interrupt_before_the_command_has_begun_is_no_traceback(stranger: Person) -> None:
+    result = stranger.run_python("-c", HALF_STARTED)
+    assert (result.code, result.out, result.err) == (130, "", "")

@@ -102,7 +102,7 @@ def test_appending_at_the_command_line(town: Town) -> None:
     publish(town, str(keyed), "keyed", "--yes").done()
     more = table(town.folder / "more.csv", [("key", "n"), ("b", 2), ("c", 3)])
     publish(town, str(more), "keyed", "--append").refused(
-        BadSource, "1 samples are there already: b of train", advice="--skip-bad"
+        BadSource, "1 sample is there already: b of train", advice="--skip-bad"
     )
     sent = uploads(town)
     result = publish(town, str(more), "keyed", "--append", "--skip-bad").done()

@@ -126,8 +126,9 @@ async def test_names_that_are_there_already_are_all_named_and_nothing_is_publish
     records, sent = dict(alice.head.records), len(uploads(world))
     with pytest.raises(BadSource, match="2 samples are there already: s98 of train; s99 of train"):
         await append(daemon, named(20, 98))
-    with pytest.raises(BadSource, match="nothing is left to append"):
+    with pytest.raises(BadSource, match="nothing is left to append") as nothing:
         await append(daemon, named(20, 50))
+    assert "without --append" in nothing.value.next_step
     assert (alice.head.records, len(uploads(world))) == (records, sent)
     assert not daemon.services.publishing.tools.journal.open_ids()
     second = await append(daemon, named(20, 98), skip_bad=True)

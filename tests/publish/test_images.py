@@ -109,8 +109,18 @@ def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
     pictures.put(tmp_path / "rose" / "1.png")
     (tmp_path / "rose" / "2.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(
-        BadSource, match=r"1 paths cannot be read: rose/2\.png \(a link that leads nowhere\)"
+        BadSource, match=r"1 path cannot be read: rose/2\.png \(a link that leads nowhere\)"
     ):
+        open_source(tmp_path)
+
+
+def test_what_cannot_be_read_and_what_cannot_be_decoded_are_named_in_one_run(
+    tmp_path: Path,
+) -> None:
+    pictures.put(tmp_path / "rose" / "1.png")
+    (tmp_path / "rose" / "2.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "rose" / "3.png").write_bytes(b"no picture")
+    with pytest.raises(BadSource, match=r"rose/2\.png .*; 1 image cannot .* rose/3\.png"):
         open_source(tmp_path)
 
 

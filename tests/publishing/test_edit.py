@@ -169,7 +169,7 @@ async def test_what_no_record_may_say_is_refused_before_anything_is_sent(
 
 
 async def test_what_is_not_published_cannot_be_edited(flowers: Desk, world: World) -> None:
-    with pytest.raises(RecordAbsent, match="no at://did:plc:"):
+    with pytest.raises(RecordAbsent, match=r"no data set others: at://did:plc:\S+ does not exist"):
         await flowers.publishing.edit(Edit("others", clear=("title",)), flowers.heard)
     with pytest.raises(LoginRefused):
         await edit(flowers, account="bob.test", card={"title": "x"})

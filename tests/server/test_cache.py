@@ -325,7 +325,7 @@ async def test_when_every_source_lies_the_error_names_the_shard_and_each_of_them
     digest = cid(b"two" * 200)
     alter(await located(client, digest))
     world.lie(body(lambda sent: sent[:-1] + b"!"), path="sync.getBlob")
-    with pytest.raises(DigestMismatch, match=f"{digest} could not be had: blob of"):
+    with pytest.raises(DigestMismatch, match=f"{digest} could not be fetched: blob of"):
         await located(client, digest)
 
 

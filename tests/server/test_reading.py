@@ -165,7 +165,7 @@ async def test_when_a_shard_cannot_be_had_the_reader_is_told_which(
 ) -> None:
     ds = await asyncio.to_thread(load, client)
     world.lie(body(lambda sent: sent[:-1] + b"!"), path="sync.getBlob")
-    with pytest.raises(DigestMismatch, match=r"train-00000\.tar: shard .* could not be had: blob"):
+    with pytest.raises(DigestMismatch, match=r"train-00000\.tar: shard .* not be fetched: blob"):
         await asyncio.to_thread(lambda: next(iter(ds)))
     world.honest()
     # An error is told once; whoever asks again gets what is there by then.

@@ -254,7 +254,7 @@ async def test_usage_counts_whole_and_unfinished_files(bench, server, stored):
         await to.head(200, Content_Length=len(other))
         await to.send(other[:3000])
 
-    with pytest.raises(Exception, match="could not be had"):
+    with pytest.raises(Exception, match="could not be fetched"):
         await bench.ensure(bench.want(other, server.on("/b", begins)))
     usage = bench.store.usage()
     assert (usage.shards, usage.shard_bytes) == (1, len(DATA))

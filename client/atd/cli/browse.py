@@ -250,11 +250,17 @@ def _splits(detail: service.DatasetDetail) -> None:
     splits = detail.raw.get("splits", ())
     if not splits:
         return
-    output.say("\nsplits")
-    for split in splits:
-        stored = sum(1 for shard in split["shards"] if shard.get("stored"))
-        output.say(
-            f"  {output.clean(split['name'])}  {output.plural(split['samples'], 'sample')}  "
-            f"{output.plural(len(split['shards']), 'shard')} ({stored} stored)  "
-            f"{output.human_bytes(split['size'])}"
+    release = detail.raw.get("release", {})
+    output.say("\n" + output.clean(f"splits of {release['version']}" if release else "splits"))
+    rows = [
+        (
+            output.clean(split["name"]),
+            output.plural(split["samples"], "sample"),
+            f"{output.plural(len(split['shards']), 'shard')} "
+            f"({sum(1 for shard in split['shards'] if shard.get('stored'))} stored)",
+            output.human_bytes(split["size"]),
         )
+        for split in splits
+    ]
+    for line in output.columns(rows):
+        output.say(f"  {line}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from atd import api, errors, service
-from atd.cli import output
+from atd.cli import finding, output
 from atd.cli.options import JsonOption, YesOption
 from atd.cli.progress import progress_line
 from atd.cli.questions import confirm
@@ -22,6 +22,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+_DIGESTS = "bafkrei"
+"""How every CID of raw bytes under SHA-256 begins, which no shard's digest is without."""
 
 TargetArgument = Annotated[
     str,
@@ -191,13 +194,20 @@ def pin(target: TargetArgument, json: JsonOption = False) -> None:
 
     Without @VERSION, of the latest. It fetches nothing: atd pull does.
     """
-    _say_targets(Connection().call(api.PIN, input={"target": target}), "pinned", json)
+    _say_targets(Connection().call(api.PIN, input={"target": _settled(target)}), "pinned", json)
 
 
 @app.command("unpin", epilog=_UNPIN)
 def unpin(target: TargetArgument, json: JsonOption = False) -> None:
     """Let the quota have them again; without @VERSION, all versions."""
-    _say_targets(Connection().call(api.UNPIN, input={"target": target}), "not pinned", json)
+    _say_targets(
+        Connection().call(api.UNPIN, input={"target": _settled(target)}), "not pinned", json
+    )
+
+
+def _settled(target: str) -> str:
+    """``target``, or the data set that it means where it is a name alone; a digest as it is."""
+    return target if target.startswith(_DIGESTS) else finding.settled(target)
 
 
 def _say_targets(answer: Mapping[str, Any], what: str, json: bool) -> None:
@@ -214,6 +224,7 @@ def rm(target: TargetArgument, yes: YesOption = False, json: JsonOption = False)
 
     They can be fetched again, as long as their publisher has them.
     """
+    target = _settled(target)
     question = f"Remove the shards of {target} from this machine?"
     if not yes and not confirm(question, without_terminal="nothing was removed"):
         output.note("nothing was removed")

@@ -47,5 +47,5 @@ def _split(one: Any) -> Iterator[str]:
         yield f"{keys.added:,} added, {keys.removed:,} removed, {keys.changed:,} changed"
     for name in ("kept", "new", "gone"):
         amount = getattr(one, name)
-        if amount is not None and (amount.shards or name == "new"):
+        if amount is not None and amount.shards:
             yield f"{plural(amount.shards, 'shard')} {name} ({human_bytes(amount.size)})"

@@ -40,6 +40,9 @@ _PULL = examples(
     "atd pull @alice.example.com/flowers --split train --shard 0-9",
     "atd pull --outdated              # what changed of all that you pulled before",
 )
+_NOT_HERE = "not in the store"
+"""What the daemon found of a shard that it could not check, because it is not here."""
+
 _VERIFY = examples(
     "atd verify @alice.example.com/flowers            # records, and what is in the store",
     "atd verify @alice.example.com/flowers --fetch    # every byte",
@@ -197,7 +200,7 @@ def _pinned_step(pin: Pin, lock: Path | None, verdict: Mapping[str, Any]) -> ser
 
 
 def _print_step(step: service.Step) -> None:
-    mark = "ok  " if step.holds else "FAIL"
+    mark = "FAIL" if not step.holds else "--  " if step.found == _NOT_HERE else "ok  "
     output.say(f"{mark}  {output.clean(step.name)}")
     if step.holds:
         output.say(f"        {output.clean(step.found)}")

@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from atd.errors import AtdError, StorageFault
@@ -94,12 +94,18 @@ def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> None:
     cells = [[clean(cell) for cell in row] for row in rows]
     cells = [[*row[:-1], _cut(row[-1])] for row in cells]
     heads = [heading.upper() for heading in headings]
-    widths = [max(_width(row[at]) for row in [heads, *cells]) for at in range(len(heads))]
-    for row in [heads, *cells]:
+    for line in columns([heads, *cells]):
+        say(line)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of rows whose cells, which are clean already, stand below each other."""
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         padded = (
             cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
         )
-        say("  ".join(padded).rstrip())
+        yield "  ".join(padded).rstrip()
 
 
 def fields(pairs: Iterable[tuple[str, object]], indent: str = "") -> None:

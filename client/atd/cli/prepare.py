@@ -140,7 +140,7 @@ def _say_findings(findings: list[Finding], repair: bool) -> None:
         raise DigestMismatch(
             f"{len(bad)} of {output.plural(len(findings), 'resource')} not as prepared: "
             + ", ".join(one.resource for one in bad[:_SHOWN_RESOURCES]),
-            next_step="make them again with: atd prepare NAME --repair",
+            next_step="make them again: atd prepare, with the same name or file, and --repair",
         )
     if not bad:
         output.note(f"{output.plural(len(findings), 'resource')}: all right")

@@ -187,7 +187,7 @@ def publish(
     for warning in release.warnings:
         output.note(f"note: {output.clean(warning)}")
     if json:
-        output.emit(release.raw)
+        output.emit({**release.raw, "warnings": list(release.warnings)})
     else:
         _print_release(release)
 

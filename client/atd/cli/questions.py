@@ -26,6 +26,7 @@ def confirm(question: str, *, without_terminal: str) -> bool:
         NeedsConsent: nobody can be asked.
     """
     if not _is_terminal():
+        output.note(question)
         raise NeedsConsent(
             f"{without_terminal}: nobody can be asked, because stdin is not a terminal",
             next_step="read what it says, then pass --yes",

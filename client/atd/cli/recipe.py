@@ -69,6 +69,8 @@ def publish(
     if json:
         output.emit(said)
         return
+    if dry_run and not said["unchanged"]:
+        show_plan(planning.plan(recipe, settings), settings, to=output.say)
     _print_published(said, dry_run)
 
 

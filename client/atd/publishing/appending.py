@@ -40,6 +40,7 @@ T = TypeVar("T")
 _ALL_OF_IT = "publish all of the data, without --append"
 _DUPLICATES = "samples are there already"
 _OTHER_KEYS = "give them other keys; or leave them out with --skip-bad"
+_NOTHING_NEW = "nothing need be done; to change samples, publish all of the data, without --append"
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,9 @@ def _packed(
     kept, skipped = _fresh_shards(read, previous, progress, skip_bad)
     splits = {name: shards for name, shards in kept.items() if shards}
     if not splits:
-        raise BadSource("every sample is there already: nothing is left to append")
+        raise BadSource(
+            "every sample is there already: nothing is left to append", next_step=_NOTHING_NEW
+        )
     manifest = read.manifest
     whole = Manifest(schema, layout, manifest.cuts, splits, manifest.name)
     names = {shard.name for shard in whole.shards}
@@ -259,6 +262,7 @@ class _Keys:
             raise BadSource(
                 f"every sample for {self.split} is there already, such as {self.duplicates[0]}: "
                 "nothing is left to append",
+                next_step=_NOTHING_NEW,
             )
 
     def knows(self, key: str) -> bool:

@@ -97,7 +97,7 @@ def download(
 def _blame(target: Path, faults: Sequence[tuple[str, AtdError]]) -> AtdError:
     """Wrong bytes outweigh silence, and silence outweighs "not there"."""
     named = "; ".join(f"{quote(url, 120)}: {fault}" for url, fault in faults)
-    text = f"{target.name} could not be had: {named}"
+    text = f"{target.name} could not be fetched: {named}"
     kinds = [fault for _, fault in faults]
     if any(isinstance(fault, DigestMismatch) for fault in kinds):
         return DigestMismatch(text, next_step="nothing was kept; the file there is another one")

@@ -152,7 +152,7 @@ class Engine:
             return False
         raise DigestMismatch(
             f"{path} was altered since it was prepared",
-            next_step=f"fetch it again with: atd prepare '{self._places.choice}' --repair",
+            next_step="fetch it again: atd prepare, with the same name or file, and --repair",
         )
 
     def _missing(self) -> set[str]:

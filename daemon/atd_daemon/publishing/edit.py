@@ -210,10 +210,12 @@ class Editing:
         raise trouble
 
     def _usable(self, head: Place) -> Dataset:
-        name = self.asked.name
+        name, handle = self.asked.name, self.identity.handle
         if head.cid is None:
+            who = f"@{handle}" if handle else self.identity.did
             raise RecordAbsent(
-                f"there is no {head.uri}", next_step=f"publish it: atd publish PATH --name {name}"
+                f"there is no data set {name}: {head.uri} does not exist",
+                next_step=f"see what there is with: atd ls {who}",
             )
         if not isinstance(head.record, Dataset):
             raise LexiconError(

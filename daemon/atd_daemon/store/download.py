@@ -115,7 +115,7 @@ def blame(want: ShardWant, faults: Sequence[tuple[Source, AtdError]]) -> AtdErro
     named = [f"{source.label} {fault}" for source, fault in faults[:_NAMED_SOURCES]]
     if len(faults) > _NAMED_SOURCES:
         named.append(f"and {len(faults) - _NAMED_SOURCES} more sources")
-    text = f"shard {want.digest} could not be had: {'; '.join(named)}"
+    text = f"shard {want.digest} could not be fetched: {'; '.join(named)}"
     kinds = [fault for _, fault in faults]
     if any(isinstance(fault, DigestMismatch) for fault in kinds):
         return DigestMismatch(text, next_step="tell the publisher; nothing was stored")

@@ -183,7 +183,7 @@ def test_a_damaged_shard_is_named_and_can_be_left_out(tmp_path: Path, damage: Da
     bad = tmp_path / "shard.00001.mds"
     bad.write_bytes(damage(bad.read_bytes()))
     with pytest.raises(
-        BadSource, match=r"1 shards or samples cannot be published: shard\.00001\.mds"
+        BadSource, match=r"1 shard or sample cannot be published: shard\.00001\.mds"
     ):
         open_source(tmp_path)
     source = open_source(tmp_path, skip_bad=True)

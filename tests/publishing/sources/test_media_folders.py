@@ -60,7 +60,7 @@ def test_sounds_by_class_and_split(tmp_path: Path) -> None:
 def test_what_is_no_whole_sound_is_named(tmp_path: Path, data: bytes) -> None:
     put(tmp_path / "dog" / "fine.wav", sound())
     put(tmp_path / "dog" / "bad.wav", data)
-    with pytest.raises(BadSource, match=r"1 sounds cannot be published: dog/bad\.wav"):
+    with pytest.raises(BadSource, match=r"1 sound cannot be published: dog/bad\.wav"):
         open_source(tmp_path)
     source = open_source(tmp_path, skip_bad=True)
     assert source.count == 1

@@ -117,7 +117,7 @@ def test_each_bad_archive_is_named(tmp_path: Path, rows: Any, message: str) -> N
     folder = tmp_path / "in"
     archive(folder / "train-0.tar", [("x.txt", b"fine")])
     archive(folder / "train-1.tar", rows)
-    with pytest.raises(BadSource, match="1 archives cannot be published as they are") as caught:
+    with pytest.raises(BadSource, match="1 archive cannot be published in place") as caught:
         open_source(folder)
     assert message in caught.value.message
     assert "train-1.tar" in caught.value.message

@@ -23,6 +23,9 @@ MAX_KEPT: Final = 1_000
 _GROUPS: Final = 5
 """Different schemas, and files of each, that one error names, at most."""
 
+_VERBS: Final = {"are": "is", "cannot": "cannot", "have": "has", "hold": "holds", "lead": "leads"}
+"""What is said of several, and of one."""
+
 
 class Bad:
     """Files and rows that cannot be published: a line for each, and how many there are."""
@@ -61,7 +64,8 @@ def refuse_all(found: Bad, what: str, next_step: str) -> None:
     """
     if found:
         listed = "; ".join(found.listed(MAX_LISTED))
-        raise BadSource(f"{found.count} {what}: {listed}", next_step=next_step)
+        said = _of_one(what) if found.count == 1 else what
+        raise BadSource(f"{found.count} {said}: {listed}", next_step=next_step)
 
 
 def settle_bad(found: Bad, what: str, next_step: str, *, skip: bool) -> tuple[str, ...]:
@@ -98,6 +102,15 @@ def one_shape(tables: Sequence[tuple[str, str]], what: str, next_step: str) -> N
     ]
     more = f"; and {len(groups) - _GROUPS} more" if len(groups) > _GROUPS else ""
     raise BadSource(f"tables with different {what}: {'; '.join(said)}{more}", next_step=next_step)
+
+
+def _of_one(what: str) -> str:
+    """``what`` of a single one: "rows cannot be read" becomes "row cannot be read"."""
+    words = what.split(" ")
+    verb = next((at for at, word in enumerate(words) if word in _VERBS), len(words))
+    nouns = {0, 2} if words[1:2] == ["or"] else {0}
+    ones = [word.removesuffix("s") if at in nouns else word for at, word in enumerate(words)]
+    return " ".join(_VERBS[word] if at == verb else word for at, word in enumerate(ones))
 
 
 def _columns(text: str) -> str:

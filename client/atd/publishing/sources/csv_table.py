@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from atd.errors import BadSource, LocalError, SchemaMismatch
@@ -99,7 +100,7 @@ def open_tables(paths: Tables, progress: Progress, *, skip_bad: bool = False) ->
     keys, warned = shared_keys([scan.keys for scan in scans.values()])
     fields = _fields(titles, columns)
     return Source(
-        what="CSV table" if len(tables) == 1 else f"{len(tables)} CSV tables",
+        what=_called([table.path for table in tables]),
         origin=origin_of(paths),
         schema=Schema(tuple(fields)),
         splits={
@@ -209,6 +210,12 @@ def _value(field: Field, cell: str, make: Callable[[str], Any]) -> Any:
 
 
 # ------------------------------------------------------------------ columns
+
+
+def _called(paths: Sequence[Path]) -> str:
+    """What tables are called, by the ends of their names."""
+    form = "TSV" if all(path.suffix.lower() == ".tsv" for path in paths) else "CSV"
+    return f"{form} table" if len(paths) == 1 else f"{len(paths)} {form} tables"
 
 
 def _fields(titles: Sequence[str], columns: Sequence[text.Column]) -> list[Field]:

@@ -22,6 +22,7 @@ from atd.schema.classes import schema_of
 from atd.schema.fields import Schema
 
 STDIN: Final = "-"
+_NO_PATH: Final = "check the spelling; what can be published: atd publish --help, docs/sources.md"
 _AS_IS: Final = (
     "images as they are, with the metadata (EXIF, places) that they may carry: "
     "--strip-metadata leaves it out"
@@ -95,12 +96,24 @@ def _open_path(path: str, like: Given) -> Source:
         return json_lines.open_stdin(like.split, like.progress, skip_bad=like.skip_bad)
     given = Given.of(str(kinds.fetched(path, like.progress)), like)
     if not files.exists(given.path):
-        raise BadSource(f"{shown(path)} does not exist", next_step=kinds.GIVE)
+        raise BadSource(f"{shown(path)} does not exist", next_step=_NO_PATH)
     bad = Bad(f"{shown(one)} ({why})" for one, why in given.bad.items())
-    lost = settle_bad(bad, "paths cannot be read", "correct or remove them", skip=like.skip_bad)
+    try:
+        lost = settle_bad(bad, "paths cannot be read", "correct or remove them", skip=like.skip_bad)
+    except BadSource as error:
+        raise _with_the_rest(error, given) from None
     source = kinds.kind_of(given).open(given)
     origin = path if "://" in path else source.origin
     return replace(source, origin=origin, skipped=(*lost, *source.skipped))
+
+
+def _with_the_rest(error: BadSource, given: Given) -> BadSource:
+    """``error``, of paths that cannot be read, and what is wrong with those that can be."""
+    try:
+        kinds.kind_of(given).open(given)
+    except BadSource as rest:
+        return BadSource(f"{error.message}; {rest.message}", next_step=error.next_step)
+    return error
 
 
 def _with_schema(source: Source, schema: Schema) -> Source:

@@ -56,7 +56,7 @@ _DOTTED: Final = 32
 """Suffixes with dots in one archive; with more of them it is the keys that have dots."""
 
 _MIXED: Final = ("members", "publish them as several data sets, or write them all alike")
-_WHAT: Final = "archives cannot be published as they are"
+_WHAT: Final = "archives cannot be published in place"
 _NEXT: Final = "write them again with webdataset.ShardWriter, or publish the files from a folder"
 
 
