@@ -115,6 +115,19 @@ def test_a_link_that_leads_out_of_the_folder_is_not_published(tmp_path: Path) ->
     ] * 3
 
 
+def test_a_link_of_the_hubs_cache_is_followed_and_none_that_looks_like_one(tmp_path: Path) -> None:
+    cache = tmp_path / "datasets--a--b"
+    for place in ("blobs", "snapshots/1f", "snapshots/2f"):
+        (cache / place).mkdir(parents=True)
+    (cache / "blobs" / "digest").write_text("# Flowers\n")
+    (cache / "snapshots" / "1f" / "README.md").symlink_to("../../blobs/digest")
+    assert proposed(cache / "snapshots" / "1f").values == {"title": "Flowers"}
+    (tmp_path / "key").write_text("# secret\n")
+    (cache / "blobs" / "other").symlink_to("../../key")
+    (cache / "snapshots" / "2f" / "README.md").symlink_to("../../blobs/other")
+    assert not proposed(cache / "snapshots" / "2f").values
+
+
 def test_a_link_to_a_file_below_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real" / "docs").mkdir(parents=True)
     (tmp_path / "real" / "docs" / "about.md").write_text("# Flowers\n")

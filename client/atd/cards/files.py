@@ -4,8 +4,8 @@ Belongs here: finding README.md, CITATION.cff and LICENSE beside the data, readi
 bounds, and putting together what they say. Of several files of one sort the first by name counts.
 
 What they say becomes public, and the folder may be a stranger's. So a link is followed only to a
-file of the same folder or below: a README.md that is a link to a key in somebody's home says
-nothing.
+file of the same folder or below, or of the same cache of the Hub: a README.md that is a link to a
+key in somebody's home says nothing.
 """
 
 from __future__ import annotations
@@ -95,14 +95,26 @@ def _license_of(folder: Path, name: str) -> str | None:
 
 
 def _is_inside(path: Path, opened: os.stat_result) -> bool:
-    """Whether what was opened at ``path`` lies in the folder of ``path``, or below it.
+    """Whether what was opened at ``path`` lies where files of its folder may lie.
 
     Asked after it was opened, and of the same inode: a link that is exchanged meanwhile is found.
     """
     real = path.resolve(strict=True)
     there = os.stat(real, follow_symlinks=False)
     same = (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
-    return same and real.is_relative_to(path.parent.resolve(strict=True))
+    return same and any(real.is_relative_to(home) for home in _homes(path.parent))
+
+
+def _homes(folder: Path) -> Iterator[Path]:
+    """Where the files of ``folder`` may lie: there, or where the Hub's cache keeps its files.
+
+    A cache has ``snapshots/REVISION/README.md``, a link to ``blobs/DIGEST``.
+    """
+    real = folder.resolve(strict=True)
+    yield real
+    for above in (real, *real.parents):
+        if above.parent.name == "snapshots":
+            yield above.parent.parent / "blobs"
 
 
 def _read(path: Path) -> tuple[str | None, str]:
