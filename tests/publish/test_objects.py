@@ -183,3 +183,14 @@ def test_an_image_in_a_sample_that_cannot_be_stripped() -> None:
     rows = [("k1", {"image": pictures.encoded("GIF")})]
     with pytest.raises(BadSource, match="sample k1: image: only JPEG"):
         samples(open_source(rows, schema=schema, strip_metadata=True))
+
+
+def test_objects_with_keys_of_their_own_in_each_sample_are_json() -> None:
+    """Such as ids. Of as many fields no schema is, and joining them one by one is quadratic."""
+    samples = [{"by_id": {f"u{n}": [n]}, "list": [{"x": {f"v{n}": n}}]} for n in range(1200)]
+    assert [field.kind for field in infer(samples)] == [Json(), Json()]
+    few = infer(samples[:100])["by_id"].kind
+    assert isinstance(few, Struct)
+    assert len(few.fields) == 100
+    with pytest.raises(BadSource, match=r"sample 1000: 'a': .* more than 1000 different keys"):
+        infer({"a": {f"u{n}": b"x"}} for n in range(1200))

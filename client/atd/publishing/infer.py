@@ -179,14 +179,29 @@ def _both(first: Kind, second: Kind) -> Kind:
     if isinstance(second, List) and first == _EMPTY:
         return second
     found = joined(first, second)
-    if found is not None:
+    if found is not None and _inside(found) <= limits.MAX_FIELDS:
         return found
     if _is_json(first) and _is_json(second):
-        return Json()
+        return Json()  # also objects that have keys of their own in each sample, such as ids
+    if found is not None:
+        raise LocalError(
+            f"samples hold objects with more than {limits.MAX_FIELDS} different keys",
+            next_step="give them the same keys, or make them lists of pairs",
+        )
     raise LocalError(
         f"samples hold {first.tag} here and {second.tag} there",
         next_step="give all samples one type, or pass schema=",
     )
+
+
+def _inside(kind: Kind) -> int:
+    """The fields and items inside ``kind``, as a schema counts them."""
+    match kind:
+        case List():
+            return 1 + _inside(kind.item)
+        case Struct():
+            return sum(1 + _inside(field.kind) for field in kind.fields)
+    return 0
 
 
 def _is_json(kind: Kind) -> bool:
