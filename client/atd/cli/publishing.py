@@ -165,7 +165,7 @@ def publish(
     made_by = None if recipe is None else recipes.publishable(recipe, Settings.load())
     with progress_line("uploading", quiet=json) as show:
         if dry_run:
-            plan = publishing.plan(source, on_progress=show, **same)
+            plan = publishing.plan(source, engine=engine, on_progress=show, **same)
             show.clear()
             output.emit(plan.to_json()) if json else print_plan(plan)
             return

@@ -189,6 +189,7 @@ def plan(
     skip_bad: bool = False,
     card_files: bool = True,
     preview: str | None = None,
+    engine: str | None = None,
     on_progress: OnProgress | None = None,
     connection: Connection | None = None,
 ) -> Plan:
@@ -199,7 +200,9 @@ def plan(
 
     Raises:
         BadSource, SchemaMismatch: the data cannot be published as it is.
+        EngineFault: there is no such engine. It is not started.
     """
+    check_engine(engine)
     asked = Asked(
         name,
         to=to,

@@ -145,3 +145,10 @@ def test_the_command_verifies_a_folder_and_exits_with_the_first_error(copy: Path
     assert refused.exit_code == 2
     refused = run(app, ["verify", "@alice.example.com/flowers", "--engine", "local"])
     assert refused.exit_code == 2
+
+
+def test_a_dry_run_refuses_an_engine_that_is_none(tmp_path: Path) -> None:
+    words = ["publish", str(tmp_path), "--name", "flowers", "--dry-run", "--engine", "slurm"]
+    refused = CliRunner().invoke(app, words)
+    assert type(refused.exception).__name__ == "EngineFault"
+    assert "no engine 'slurm'" in str(refused.exception)
