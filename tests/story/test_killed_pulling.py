@@ -58,7 +58,7 @@ def published(
     words = ["publish", str(path), "--name", "numbers", "--yes", "--shard-size", str(SHARD)]
     answer = alice.json(*words, "--store", str(server.folder), "--base-url", server.url)
     assert answer["shards"] >= 4
-    assert alice.repository.blobs == set()
+    assert alice.repository.blobs == alice.repository.previews
     entries = alice.repository.parts("numbers")["1.0.0"]
     answer["sizes"] = {entry["digest"]["$link"]: entry["size"] for entry in entries}
     server.rate = RATE

@@ -53,7 +53,8 @@ def test_a_server_that_comes_back_is_waited_for(
     assert out.startswith(f"published @{alice.handle}/numbers 1.0.0")
     assert alice.repository.releases("numbers") == ["1.0.0"]
     entries = alice.repository.parts("numbers")["1.0.0"]
-    assert alice.repository.blobs == {entry["blob"]["ref"]["$link"] for entry in entries}
+    shards = {entry["blob"]["ref"]["$link"] for entry in entries}
+    assert alice.repository.blobs == shards | alice.repository.previews
     assert bob.json("verify", f"@{alice.handle}/numbers", "--fetch")["holds"]
     rows = atd.load(f"@{alice.handle}/numbers", connection=bob.connection)
     assert counted(rows) == counted({"noise": one} for one in noise)
