@@ -105,7 +105,7 @@ async def test_a_tree_of_links_ends_before_it_is_a_forest(tmp_path: Path) -> Non
     for at, name in enumerate(names):
         put(alice, name, *names[10 * at + 1 : 10 * at + 11])
     async with serving(world, tmp_path) as client:
-        with pytest.raises(RecipeError, match=f"more than {MAX_DATASETS} data sets"):
+        with pytest.raises(RecipeError, match=f"more than {MAX_DATASETS} recipes in all"):
             await plan(client, "@alice.test/n0")
 
 

@@ -160,7 +160,7 @@ async def test_another_store_goes_on_where_the_first_stopped(bench, server):
     want = bench.want(DATA, server.on("/a", cut(DATA, 5000)))
     impatient = dataclasses.replace(QUICK, tries=1, progress_bytes=10**9)
     first = Store(bench.folder, bench.fetcher, bench.config, policy=impatient)
-    with pytest.raises(Exception, match="could not be had"):
+    with pytest.raises(Exception, match="could not be fetched"):
         await first.ensure(want)
     assert (await bench.ensure(want)).read_bytes() == DATA
     assert [asked.offset for asked in server.asked] == [0, 5000]
